@@ -1,0 +1,280 @@
+"""The table of jobs: who competes at what, and what is held equal."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from torch import nn
+from torch.nn import functional as F
+
+from . import by_hand, data
+from .timing import Job
+
+MLP_SIZES = {  # name -> (data, hidden units, batch size, epochs)
+    "digits, h=100, batch 200": (data.digits, 100, 200, 20),
+    "digits, h=100, batch 32": (data.digits, 100, 32, 8),
+    "50,000 x 50, h=256, batch 256": (partial(data.synthetic, 50_000, 50, 5), 256, 256, 2),
+    "Fashion-MNIST, h=256, batch 256": (data.fashion, 256, 256, 1),
+}
+KNN_SIZES = {  # name -> (rows, features, queries, k)
+    "60,000 x 784, k=1": (60_000, 784, 2000, 1),
+    "60,000 x 784, k=5": (60_000, 784, 2000, 5),
+    "20,000 x 32, k=5": (20_000, 32, 5000, 5),
+    "200,000 x 16, k=5": (200_000, 16, 2000, 5),
+    "1,437 x 64, k=5": (1437, 64, 360, 5),
+}
+SVM_DATA = {
+    "Fashion-MNIST 20,000 x 784": data.fashion,
+    "digits": data.digits,
+    "20,000 x 200, 2 classes": partial(data.synthetic, 20_000, 200, 2),
+    "20,000 x 200, 5 classes": partial(data.synthetic, 20_000, 200, 5),
+}
+
+
+def fitting(estimator, *arguments):
+    """Fit quietly; the loss at the end is the figure of quality."""
+
+    def work():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            estimator.fit(*arguments)
+        return float(getattr(estimator, "loss_", np.nan))
+
+    return work
+
+
+def mlp_fit(load, hidden, batch_size, epochs, dtype, device="cpu"):
+    from sklearn.neural_network import MLPClassifier as Reference
+    from skorch import NeuralNetClassifier
+
+    from sklearn_nets.neural_network import MLPClassifier
+
+    X, y = load()
+    X = X.astype(dtype)
+    n_classes = len(np.unique(y))
+    settings = {
+        "hidden_layer_sizes": hidden, "batch_size": batch_size, "max_iter": epochs,
+        "random_state": 0, "tol": 0, "n_iter_no_change": epochs + 1,
+    }  # fmt: skip
+    X_t = torch.from_numpy(X).to(device)
+    y_t = torch.from_numpy(y).long().to(device)
+
+    def module():
+        layers = nn.Linear(X.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, n_classes)
+        return nn.Sequential(*layers).to(device, X_t.dtype)
+
+    def with_skorch():
+        net = NeuralNetClassifier(
+            module(), criterion=nn.CrossEntropyLoss, optimizer=torch.optim.Adam, lr=1e-3,
+            batch_size=batch_size, max_epochs=epochs, train_split=None, verbose=0,
+            iterator_train__shuffle=True, device=device,
+        )  # fmt: skip
+        return float(net.fit(X, y.astype(np.int64)).history[-1, "train_loss"])
+
+    return {
+        "ours": fitting(MLPClassifier(**settings, device=device), X, y),
+        "scikit-learn": fitting(Reference(**settings), X, y),
+        "by hand": lambda: by_hand.train(
+            module(), X_t, y_t, F.cross_entropy, epochs=epochs, batch_size=batch_size, lr=1e-3,
+            alpha=1e-4,
+        ),
+        "skorch": with_skorch,
+    }  # fmt: skip
+
+
+def mlp_predict(load, hidden, n_rows, calls, dtype):
+    from sklearn.neural_network import MLPClassifier as Reference
+
+    from sklearn_nets.neural_network import MLPClassifier
+
+    X, y = load()
+    X = X.astype(dtype)
+    settings = {"hidden_layer_sizes": hidden, "max_iter": 1, "random_state": 0}
+    models = {"ours": MLPClassifier(**settings), "scikit-learn": Reference(**settings)}
+    for model in models.values():
+        fitting(model, X, y)()
+    rows = X[np.arange(n_rows) % len(X)]
+
+    def predict(model):
+        for _ in range(calls):
+            model.predict(rows)
+
+    return {name: partial(predict, model) for name, model in models.items()}
+
+
+def image_fit(kind, dtype_name="float32", device="cpu", n=2000, epochs=1):
+    """Ours against a hand-written loop over the same module on the same resident tensors."""
+    from sklearn_nets.segmentation import SegmentationNet
+    from sklearn_nets.vision import CNNClassifier, ViTClassifier
+
+    batch_size = 8 if kind == "SegmentationNet" else 128
+    settings = {
+        "batch_size": batch_size, "max_iter": epochs, "random_state": 0, "tol": 0,
+        "n_iter_no_change": epochs + 1, "device": device,
+    }  # fmt: skip
+    if kind == "SegmentationNet":
+        X, y = data.camvid(min(n, 100))
+        estimator = SegmentationNet(ignore_index=11, **settings)
+        loss = by_hand.masked_cross_entropy
+        target = np.where(y == 11, -1, y).astype(np.int16)
+    else:
+        X, y = (a[:n] for a in data.fashion_images())
+        estimator = {"CNNClassifier": CNNClassifier, "ViTClassifier": ViTClassifier}[kind](
+            **settings
+        )
+        loss, target = F.cross_entropy, y.astype(np.int64)
+    X_t, y_t = torch.from_numpy(X).to(device), torch.from_numpy(target).to(device)
+    fitting(estimator, X, y)()
+    amp = estimator.net_.amp_dtype
+    module = estimator.net_.module_
+
+    def hand():
+        return by_hand.train(
+            module, X_t, y_t, loss, epochs=epochs, batch_size=batch_size, lr=1e-3, alpha=1e-4,
+            amp=amp,
+        )  # fmt: skip
+
+    return {"ours": fitting(estimator, X, y), "by hand": hand}
+
+
+def knn_data(n, d, queries, dtype):
+    if d == 784:  # Fashion-MNIST three times over, with noise, so that no two rows are equal
+        X, _ = data.fashion()
+        rng = np.random.RandomState(0)
+        X = np.concatenate([X + rng.normal(scale=0.05, size=X.shape) for _ in range(4)])
+    elif d == 64:
+        X = data.digits()[0]
+    else:
+        X = data.synthetic(n + queries, d, 2)[0]
+    X = X[np.random.RandomState(1).permutation(len(X))][: n + queries].astype(dtype)
+    y = np.random.RandomState(2).randint(0, 10, n)
+    return np.ascontiguousarray(X[:n]), y, np.ascontiguousarray(X[n:])
+
+
+def knn_predict(n, d, queries, k, dtype):
+    import faiss
+    from sklearn.neighbors import KNeighborsClassifier as Reference
+    from sklearn_nets.neighbors import KNeighborsClassifier
+
+    X, y, Q = knn_data(n, d, queries, dtype)
+    ours = KNeighborsClassifier(k, device="cpu").fit(X, y)
+    theirs = Reference(k, algorithm="brute").fit(X, y)
+    index = faiss.IndexFlatL2(d)
+    index.add(X.astype(np.float32))
+
+    def with_faiss():
+        _, neighbors = index.search(Q.astype(np.float32), k)
+        votes = (y[neighbors][:, :, None] == np.arange(10)).sum(1)
+        return float(np.mean(votes.argmax(1)))
+
+    return {
+        "ours": lambda: float(np.mean(ours.predict(Q))),
+        "scikit-learn": lambda: float(np.mean(theirs.predict(Q))),
+        "faiss": with_faiss,
+    }
+
+
+def svm_objective(model, X, y):
+    """liblinear's objective, summed over classes, the intercept penalised as a weight."""
+    w = np.c_[model.coef_, model.intercept_ / model.intercept_scaling]
+    X = np.c_[X, np.full(len(X), model.intercept_scaling)]
+    classes = model.classes_ if len(model.classes_) > 2 else model.classes_[1:]
+    signs = np.where(y == classes[:, None], 1.0, -1.0)
+    slack = np.maximum(0, 1 - signs * (w @ X.T))
+    return float(0.5 * np.sum(w**2) + model.C * np.sum(slack**2))
+
+
+def svm_fit(load):
+    from sklearn.svm import LinearSVC as Reference
+    from sklearn_nets.svm import LinearSVC
+
+    X, y = load()
+
+    def work(model):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(X, y)
+        return svm_objective(model, X, y)
+
+    return {
+        "ours": partial(work, LinearSVC(random_state=0, device="cpu")),
+        "scikit-learn": partial(work, Reference(random_state=0)),
+    }
+
+
+def cpu_jobs() -> list[Job]:
+    jobs = []
+    for dtype in (np.float32, np.float64):
+        for name, sizes in MLP_SIZES.items():
+            jobs.append(
+                Job(
+                    "MLPClassifier.fit",
+                    f"{name}, {dtype.__name__}",
+                    partial(mlp_fit, *sizes, dtype),
+                    {"scikit-learn": 1.0, "by hand": 1.05, "skorch": 0.4},
+                    "layers, batches, epochs, type, Adam, L2 penalty (skorch: none)",
+                )
+            )
+    for dtype in (np.float32, np.float64):
+        for rows, calls, limit in ((10_000, 5, 1.0), (1, 200, 1.5)):
+            jobs.append(
+                Job(
+                    "MLPClassifier.predict",
+                    f"{rows:,} row(s) of Fashion-MNIST, h=256, {dtype.__name__}",
+                    partial(mlp_predict, data.fashion, 256, rows, calls, dtype),
+                    {"scikit-learn": limit},
+                    "the same net",
+                )
+            )
+    for kind in ("CNNClassifier", "ViTClassifier", "SegmentationNet"):
+        what = "CamVid 120x160, 100 images" if kind == "SegmentationNet" else "Fashion-MNIST, 2,000"
+        jobs.append(
+            Job(
+                f"{kind}.fit", what, partial(image_fit, kind), {"by hand": 1.03},
+                "module, batches, Adam, one epoch, uint8 pixels", repeats=5,
+            )
+        )  # fmt: skip
+    for dtype in (np.float32, np.float64):
+        for name, sizes in KNN_SIZES.items():
+            jobs.append(
+                Job(
+                    "KNeighborsClassifier.predict",
+                    f"{name}, {dtype.__name__}",
+                    partial(knn_predict, *sizes, dtype),
+                    {"scikit-learn": 1.0},
+                    "data, k; faiss computes in float32",
+                )
+            )
+    for name, load in SVM_DATA.items():
+        limit = 0.33 if name.startswith("Fashion") else 1.0
+        jobs.append(
+            Job(
+                "LinearSVC.fit", name, partial(svm_fit, load), {"scikit-learn": limit},
+                "squared hinge, l2, C=1, default tol; quality: the objective",
+                repeats=2 if name.startswith("Fashion") else 5,
+            )
+        )  # fmt: skip
+    return jobs
+
+
+def gpu_jobs() -> list[Job]:
+    jobs = [
+        Job(
+            "MLPClassifier.fit", f"{name}, float32", partial(mlp_fit, *sizes, np.float32, "cuda"),
+            {"by hand": 0.25}, "layers, batches, epochs, type, Adam; scikit-learn on the CPU",
+        )
+        for name, sizes in MLP_SIZES.items()
+    ]  # fmt: skip
+    for kind in ("CNNClassifier", "ViTClassifier", "SegmentationNet"):
+        jobs.append(
+            Job(
+                f"{kind}.fit", "the same data, bfloat16 autocast",
+                partial(image_fit, kind, device="cuda", n=20_000, epochs=2), {"by hand": 1.0},
+                "module, batches, Adam, two epochs, uint8 pixels",
+            )
+        )  # fmt: skip
+    return jobs

@@ -1,0 +1,125 @@
+"""Run the benchmarks: ``python -m benchmarks.run cpu`` (or gpu), optionally only some of them.
+
+Results go to ``benchmarks/results/<set>.json`` and, readable, to ``benchmarks/RESULTS.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+from collections import defaultdict
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from .jobs import cpu_jobs, gpu_jobs
+from .timing import measure
+from .whole_process import whole_process_rows
+
+HERE = Path(__file__).parent
+PACKAGES = ("scikit-learn", "torch", "skorch", "numpy", "faiss-cpu")
+
+
+def describe() -> dict:
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores"
+    if torch.cuda.is_available():
+        machine += f", {torch.cuda.get_device_name()}"
+    versions = {name: version(name) for name in PACKAGES if _installed(name)}
+    return {"date": date.today().isoformat(), "machine": machine, "versions": versions}
+
+
+def _installed(name):
+    try:
+        return bool(version(name))
+    except ModuleNotFoundError:
+        return False
+
+
+def table(rows) -> list[str]:
+    """Markdown: ratios first, then seconds."""
+    others = list(rows[0]["ratios"])
+    head = ["job", *(f"ours / {name}" for name in others), *rows[0]["seconds"], "n"]
+    lines = ["| " + " | ".join(head) + " |", "|:--" + "|--:" * (len(head) - 1) + "|"]
+    for row in rows:
+        ratios = [_ratio(row["ratios"][name], row["limits"].get(name)) for name in others]
+        seconds = [_seconds(s) for s in row["seconds"].values()]
+        lines.append("| " + " | ".join([row["name"], *ratios, *seconds, str(row["n"])]) + " |")
+    means = [math.exp(sum(math.log(r["ratios"][o]) for r in rows) / len(rows)) for o in others]
+    if len(rows) > 1:
+        blank = [""] * (len(rows[0]["seconds"]) + 1)
+        cells = ["geometric mean", *(f"{m:.2f}" for m in means), *blank]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _ratio(value, limit):
+    if limit is None:
+        return f"{value:.2f}"
+    return f"{value:.2f} (aim {limit:g})" if value <= limit else f"**{value:.2f}** (aim {limit:g})"
+
+
+def _seconds(value):
+    return f"{value:.3g} s" if value >= 0.1 else f"{value * 1e3:.3g} ms"
+
+
+def report() -> str:
+    """RESULTS.md from whatever results there are; what was not run says so."""
+    lines = [
+        "# Results",
+        "",
+        "Time ratios ours / theirs, medians over n turns in one process, competitors in turn; below "
+        "1 is faster than them, bold misses the aim. Made by `make bench` and `make bench-gpu`.",
+    ]
+    for name, title in (("cpu", "On the CPU"), ("gpu", "On an accelerator")):
+        path = HERE / "results" / f"{name}.json"
+        lines += ["", f"## {title}", ""]
+        if not path.exists():
+            lines.append("Not measured.")
+            continue
+        result = json.loads(path.read_text())
+        versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
+        lines.append(f"{result['date']}, {result['machine']}; {versions}.")
+        tables = defaultdict(list)
+        for row in result["rows"]:
+            tables[row["table"]].append(row)
+        for title_, rows in tables.items():
+            lines += ["", f"### {title_}", "", f"Held equal: {rows[0]['equal']}.", "", *table(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
+    parser.add_argument("set", choices=["cpu", "gpu"])
+    parser.add_argument("--only", default="", help="run jobs whose table or name contains this")
+    arguments = parser.parse_args(argv)
+    if arguments.set == "gpu" and not torch.cuda.is_available():
+        print("There is no GPU here; nothing was measured.", file=sys.stderr)
+        return 1
+    path = HERE / "results" / f"{arguments.set}.json"
+    path.parent.mkdir(exist_ok=True)
+    old = json.loads(path.read_text())["rows"] if path.exists() and arguments.only else []
+    jobs = cpu_jobs() if arguments.set == "cpu" else gpu_jobs()
+    synchronize = torch.cuda.synchronize if arguments.set == "gpu" else lambda: None
+    rows = []
+    for job in jobs:
+        if arguments.only in job.table or arguments.only in job.name:
+            rows.append(measure(job, synchronize))
+            ratios = ", ".join(f"{k} {v:.2f}" for k, v in rows[-1]["ratios"].items())
+            print(f"{job.table}: {job.name}: {ratios}", flush=True)
+    if arguments.set == "cpu" and arguments.only in "whole process":
+        rows += whole_process_rows()
+    measured = {(row["table"], row["name"]) for row in rows}
+    rows = [row for row in old if (row["table"], row["name"]) not in measured] + rows
+    path.write_text(json.dumps({**describe(), "rows": rows}, indent=1) + "\n")
+    (HERE / "RESULTS.md").write_text(report())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Time competitors in one process, in turns, and report ratios."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+from time import perf_counter
+
+
+@dataclass
+class Job:
+    """One row of a table: the same work done by each competitor.
+
+    Attributes
+    ----------
+    table, name : str
+        Where the row stands and what it is called.
+    make : callable() -> dict of str to callable
+        Prepares the data and gives one callable per competitor, the first being ours; a callable
+        does the work once and may return a figure of quality (a loss or a score).
+    limits : dict of str to float
+        The largest ratio ours / theirs that is aimed at, by competitor.
+    equal : str
+        What was held equal.
+    repeats : int
+        Timed turns after one warm-up.
+    """
+
+    table: str
+    name: str
+    make: Callable[[], dict[str, Callable]]
+    limits: dict[str, float] = field(default_factory=dict)
+    equal: str = ""
+    repeats: int = 5
+
+
+def measure(job: Job, synchronize: Callable = lambda: None) -> dict:
+    """Run a job; medians of seconds, and of the ratios turn by turn."""
+    competitors = job.make()
+    seconds = {name: [] for name in competitors}
+    quality = {}
+    for turn in range(job.repeats + 1):
+        for name, work in competitors.items():
+            synchronize()
+            start = perf_counter()
+            result = work()
+            synchronize()
+            if turn:  # the first turn warms up
+                seconds[name].append(perf_counter() - start)
+                quality[name] = result if isinstance(result, float) else None
+    ours, *others = competitors
+    ratios = {
+        name: median(a / b for a, b in zip(seconds[ours], seconds[name], strict=True))
+        for name in others
+    }
+    return {
+        "table": job.table,
+        "name": job.name,
+        "n": job.repeats,
+        "seconds": {name: median(values) for name, values in seconds.items()},
+        "spread": {name: [min(values), max(values)] for name, values in seconds.items()},
+        "ratios": ratios,
+        "limits": job.limits,
+        "quality": quality,
+        "equal": job.equal,
+    }

@@ -1,0 +1,466 @@
+"""One estimator = validate -> encode -> build -> train -> decode.
+
+`BaseNet` owns that road. The *task* (classifier, regressor; masks in `segmentation.py`) owns the
+encoding of targets, the loss and the decoding; the *architecture* (`neural_network.py`,
+`vision.py`) owns the reading of X and `_make_module`.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+
+from ._batches import Batches
+from ._convergence import Convergence, EstimatorCallbacks
+from ._device import is_tensor, resolve_device, to_tensor
+from ._lbfgs import train_lbfgs
+from ._optimizers import SGD, Adam
+from ._sklearn import Interval, Options, StrOptions, check_is_fitted, fit_context
+from ._training import TrainingNet
+from ._validation import validate_weight
+
+
+class Precision(NamedTuple):
+    """Types of one net: of its weights, of autocast (or None), and of its answers."""
+
+    weights: torch.dtype
+    autocast: torch.dtype | None
+    answers: np.dtype
+
+
+@dataclass
+class Job:
+    """One training run, prepared: everything that training needs and nothing of the estimator's."""
+
+    net: TrainingNet
+    train: Batches
+    validation: tuple[torch.Tensor, Any, Any] | None  # X, encoded y, weight
+    incremental: bool
+    random_state: np.random.RandomState
+    arguments: tuple[Any, Any, dict]  # X, y, metadata as the user gave them
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
+    """Parameters and the road of `fit` and `predict` that every net shares."""
+
+    solver: str = "adam"
+    alpha: float = 0.0001
+    batch_size: int | str = "auto"
+    learning_rate: str = "constant"
+    learning_rate_init: float = 0.001
+    power_t: float = 0.5
+    max_iter: int = 200
+    shuffle: bool = True
+    random_state: Any = None
+    tol: float = 1e-4
+    verbose: bool = False
+    warm_start: bool = False
+    momentum: float = 0.9
+    nesterovs_momentum: bool = True
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    n_iter_no_change: int = 10
+    device: str = "auto"
+    precision: str = "auto"
+    callbacks: list | None = None
+
+    _parameter_constraints: ClassVar[dict] = {
+        "solver": [StrOptions({"adam", "sgd"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "device": [str, torch.device],
+        "precision": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
+        "callbacks": [list, None],
+    }
+
+    # ------------------------------------------------------------------ what a subclass supplies
+    @abstractmethod
+    def _read(self, X, y="no_validation", *, reset):
+        """Check X (and y): the data, sample axis first, as the device will hold it."""
+
+    @abstractmethod
+    def _encode_target(self, y, *, reset, classes=None):
+        """Learn (`reset`) or apply the encoding of targets: a numpy array for the loss."""
+
+    @abstractmethod
+    def _make_loss(self):
+        """The loss of the encoded targets."""
+
+    @abstractmethod
+    def _make_module(self, X, weight, random_state):
+        """The module for data like the tensor X with sample weights, before it is moved."""
+
+    @abstractmethod
+    def _decode(self, z):
+        """Turn raw outputs into predictions as a tensor on the device, before labels."""
+
+    @abstractmethod
+    def _validation_score(self, target, prediction, weight):
+        """Score of decoded predictions against encoded targets, the greater the better."""
+
+    _y_numeric: ClassVar[bool] = False
+    _predict_batch: ClassVar[int] = 1024  # samples of one forward pass: more fall out of cache
+
+    def _weigh(self, y, sample_weight):
+        """Combine sample and class weights."""
+        return sample_weight
+
+    def _check_warm_start(self, y):
+        """Refuse targets that the net so far cannot be trained on with."""
+
+    def _stratify(self, y):
+        """Encoded targets to stratify the validation split by, or None."""
+        return None
+
+    def _target_tensor(self, target, device):
+        """Encoded targets as the loss takes them: indices, or numbers of the weights' type."""
+        indices = target.dtype == np.int64
+        return to_tensor(target, device, None if indices else self._precision_.weights)
+
+    @abstractmethod
+    def _precision(self, X, device) -> Precision:
+        """The types to compute and to answer in for data like X."""
+
+    def _forked_rng(self, random_state, device):
+        """Context in which torch's global generators are seeded, and put back afterwards."""
+        return nullcontext()
+
+    # ------------------------------------------------------------------------------------- fit
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Fit the net to X and y.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor of shape (n_samples, n_features)
+            Training data; what else is read is said in the class's description.
+        y : array-like or torch.Tensor of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples; an integer weight counts like repetition.
+        X_val, y_val : array-like, default=None
+            A validation set of one's own, scored after each epoch. With ``early_stopping=True``
+            it takes the place of the split by `validation_fraction`.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Weights of the validation set.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X, y or weights do not fit each other, hold NaN or infinity, or if the loss turns
+            NaN: the message names the epoch and the learning rate.
+        """
+        validation = self._check_validation(X_val, y_val, sample_weight_val)
+        job = self._prepare(X, y, sample_weight, validation)
+        self._train(job)
+        return self
+
+    @available_if(lambda est: est._check_solver())
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train one more epoch on the given data.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        self : object
+            The estimator after one epoch more.
+        """
+        self._train(self._prepare(X, y, sample_weight, incremental=True))
+        return self
+
+    def _check_solver(self):
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+            )
+        return True
+
+    @staticmethod
+    def _check_validation(X_val, y_val, sample_weight_val):
+        for given, missing, one, other in (
+            (X_val, y_val, "X_val", "y_val"),
+            (y_val, X_val, "y_val", "X_val"),
+            (sample_weight_val, X_val, "sample_weight_val", "X_val"),
+        ):
+            if given is not None and missing is None:
+                raise ValueError(f"{one} is provided, but {other} was not provided.")
+        return None if X_val is None else (X_val, y_val, sample_weight_val)
+
+    def _prepare(self, X, y, sample_weight, validation=None, *, incremental=False, classes=None):
+        """From arguments to a `Job`: validate, encode, build."""
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        first = not hasattr(self, "net_") or not (self.warm_start or incremental)
+        arguments = (X, y, {} if sample_weight is None else {"sample_weight": sample_weight})
+        data, y = self._read(X, y, reset=first)
+        weight = validate_weight(sample_weight, len(y))
+        if not first and self.warm_start:
+            self._check_warm_start(y)
+        target = self._encode_target(y, reset=first, classes=classes)
+        weight = self._weigh(target, weight)
+        device = resolve_device(self.device, data)
+        random_state = check_random_state(self.random_state)
+        if first:
+            self._precision_ = self._precision(data, device)
+        dtype = self._precision_.weights
+        data = self._to_device(data, device, dtype)
+        weights = None if weight is None else to_tensor(weight, device, dtype)
+        if first:
+            self.device_ = str(device)
+            with self._forked_rng(random_state, device):
+                module = self._make_module(data, weights, random_state).to(device, dtype)
+        else:
+            module = self.net_.module_.to(device)
+        rows = None
+        if validation is None and self.early_stopping and self.solver != "lbfgs":
+            rows, held_out = self._split(target, random_state)
+            validation = self._select(data, target, weight, held_out, device)
+        elif validation is not None:
+            validation = self._prepare_validation(*validation, device, dtype)
+        train = Batches(
+            data,
+            self._target_tensor(target, device),
+            weights,
+            rows=rows,
+            batch_size=self._batch_size(len(data) if rows is None else len(rows)),
+            random_state=random_state if self.shuffle and self.solver != "lbfgs" else None,
+        )
+        if first or not incremental:
+            previous = None if first else self.net_
+            self.net_ = self._make_net(module, device, previous)
+        return Job(self.net_, train, validation, incremental, random_state, arguments)
+
+    def _to_device(self, data, device, dtype):
+        return to_tensor(data, device, dtype)
+
+    def _split(self, target, random_state):
+        """Indices of the training and the held-out part, drawn as scikit-learn draws them."""
+        train, held_out = train_test_split(
+            np.arange(len(target)),
+            random_state=random_state,
+            test_size=self.validation_fraction,
+            stratify=self._stratify(target),
+        )
+        if len(held_out) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' "
+                "or the size of your dataset."
+            )
+        return train, held_out
+
+    def _select(self, data, target, weight, rows, device):
+        index = torch.from_numpy(rows).to(device)
+        return data.index_select(0, index), target[rows], None if weight is None else weight[rows]
+
+    def _prepare_validation(self, X_val, y_val, sample_weight_val, device, dtype):
+        data, y_val = self._read(X_val, y_val, reset=False)
+        target = self._encode_target(y_val, reset=False)
+        return (
+            self._to_device(data, device, dtype),
+            target,
+            validate_weight(sample_weight_val, len(y_val)),
+        )
+
+    def _batch_size(self, n_samples):
+        if self.batch_size == "auto":
+            return min(200, n_samples)
+        if self.batch_size > n_samples:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
+                stacklevel=4,
+            )
+        return min(self.batch_size, n_samples)
+
+    def _make_net(self, module, device, previous):
+        net = TrainingNet(
+            module,
+            alpha=self.alpha,
+            amp_dtype=self._precision_.autocast,
+            criterion=self._make_loss(),
+            max_epochs=self.max_iter,
+            batch_size=None if self.batch_size == "auto" else self.batch_size,
+            train_split=None,
+            callbacks=copy.copy(self.callbacks),
+            verbose=0,
+            device=str(device),
+            lr=self.learning_rate_init,
+            **self._optimizer_params(),
+        ).initialize()
+        if self.solver != "lbfgs":  # there the reported loss must match its gradient
+            net.loss_scale = net.criterion_.reported_scale(self.n_outputs_)
+        if previous is not None:
+            net.progress_, net.history = previous.progress_, previous.history
+        return net
+
+    def _optimizer_params(self):
+        if self.solver == "sgd":
+            return {
+                "optimizer": SGD,
+                "optimizer__momentum": self.momentum,
+                "optimizer__nesterov": self.nesterovs_momentum,
+            }
+        return {
+            "optimizer": Adam,
+            "optimizer__betas": (self.beta_1, self.beta_2),
+            "optimizer__eps": self.epsilon,
+        }
+
+    # ------------------------------------------------------------------------------------ train
+    def _train(self, job: Job):
+        """Train the job's net and take the result."""
+        if self.solver == "lbfgs":
+            self._train_lbfgs(job)
+            return
+        X, y, metadata = job.arguments
+        net = job.net
+        convergence = Convergence(self, job)
+        bridge = EstimatorCallbacks(
+            self, X, y, metadata, max_subtasks=1 if job.incremental else self.max_iter
+        )
+        net.callbacks_.extend(bridge.as_named())
+        try:
+            with self._forked_rng(job.random_state, job.train.X.device):
+                net.partial_fit(
+                    job.train,
+                    epochs=1 if job.incremental else self.max_iter,
+                    epoch_end=convergence.epoch_end,
+                )
+        finally:
+            net.callbacks_ = [named for named in net.callbacks_ if named[1] is not bridge]
+            self._take(convergence)
+        convergence.finish()
+        bridge.end()
+
+    def _take(self, convergence):
+        """Publish what training learnt under scikit-learn's names."""
+        progress = convergence.progress
+        self.n_iter_ = convergence.n_iter
+        self.t_ = progress.t
+        self.loss_curve_ = progress.loss_curve
+        self.loss_ = progress.loss_curve[-1] if progress.loss_curve else np.inf
+        self.best_loss_ = progress.best_loss
+        self.validation_scores_ = progress.validation_scores
+        self.best_validation_score_ = progress.best_score
+        if progress.validation_losses is not None:
+            self.validation_loss_curve_ = progress.validation_losses
+        self._no_improvement_count = progress.no_improvement
+
+    def _train_lbfgs(self, job):
+        X, y, metadata = job.arguments
+        bridge = EstimatorCallbacks(self, X, y, metadata, max_subtasks=self.max_iter)
+        net = job.net
+        self.n_iter_ = train_lbfgs(
+            net, job.train, max_iter=self.max_iter, max_fun=self.max_fun, tol=self.tol,
+            verbose=self.verbose, bridge=bridge,
+        )  # fmt: skip
+        net.loss_scale = net.criterion_.reported_scale(self.n_outputs_)
+        self.loss_ = float(net.loss_and_gradient(job.train.X, job.train.y, job.train.weight))
+        self.t_ = 0
+        bridge.end()
+
+    def _validate(self, net, validation) -> tuple[float, float]:
+        """Score and loss of the validation set."""
+        X, target, weight = validation
+        dtype, size = self._precision_.weights, self._predict_batch
+        y = self._target_tensor(target, X.device)
+        w = np.ones(len(y)) if weight is None else weight
+        w = to_tensor(w, X.device, dtype)
+        total, predictions = 0.0, []
+        outputs = net.raw_outputs(X, size)
+        for z, y_batch, w_batch in zip(outputs, y.split(size), w.split(size), strict=True):
+            total += torch.dot(net.criterion_.per_sample(z, y_batch), w_batch)
+            predictions.append(self._decode(z))
+        loss = float(total / w.sum()) * net.criterion_.reported_scale(self.n_outputs_)
+        prediction = torch.cat(predictions).cpu().numpy()
+        return float(self._validation_score(target, prediction, weight)), loss
+
+    @property
+    def history_(self):
+        """skorch's history of the training, one row an epoch."""
+        return self.net_.history
+
+    @property
+    def n_parameters_(self) -> int:
+        """Number of learnt weights."""
+        return sum(p.numel() for p in self.net_.module_.parameters())
+
+    # ---------------------------------------------------------------------------------- predict
+    def _predict_with(self, X, decode: Callable):
+        """Decode the raw outputs of X in memory that does not grow with X; a tensor."""
+        check_is_fitted(self, "net_")
+        data = self._read(X, reset=False)
+        device = next(self.net_.module_.parameters()).device
+        X = self._to_device(data, device, self._precision_.weights)
+        parts = [decode(z) for z in self.net_.raw_outputs(X, self._predict_batch)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _output(self, result, like):
+        """Hand a tensor out as the caller's kind: numpy, or a tensor on `like`'s device."""
+        return result.to(like.device) if is_tensor(like) else result.cpu().numpy()
+
+    def _output_dtype(self, X) -> torch.dtype:
+        """The type scikit-learn would answer in: that of X and of the weights together."""
+        given = getattr(X, "dtype", None)
+        if isinstance(given, torch.dtype):
+            given = np.dtype(str(given).removeprefix("torch.")) if given.is_floating_point else None
+        if not isinstance(given, np.dtype) or given.kind != "f":
+            given = np.dtype(np.float64)
+        both = np.result_type(self._precision_.answers, given)
+        return torch.float32 if both == np.float32 else torch.float64
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True  # of torch's arrays; others are read as numpy
+        return tags

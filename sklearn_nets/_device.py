@@ -1,0 +1,89 @@
+"""Where tensors live: the one place that chooses a device and a dtype and moves data in and out."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+
+def is_tensor(X) -> bool:
+    """Whether X is a torch tensor (and results should go back as tensors)."""
+    return isinstance(X, torch.Tensor)
+
+
+def resolve_device(device: str | torch.device = "auto", X=None) -> torch.device:
+    """Choose the device to compute on.
+
+    Parameters
+    ----------
+    device : str or torch.device, default="auto"
+        ``"auto"`` takes the device of `X` when `X` is a tensor, else the first of
+        cuda, mps and cpu that is present. Anything else is torch's own notation.
+    X : array-like or tensor, optional
+        The data that will be computed on.
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    ValueError
+        If torch does not know the device or does not find it on this machine.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
+    if isinstance(device, str) and device == "auto":
+        if is_tensor(X):
+            return X.device
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device must be 'auto', 'cpu', 'cuda', 'cuda:<index>' or 'mps', got {device!r}."
+        ) from error
+    if chosen.type == "cpu":
+        return chosen
+    found = {"cuda": torch.cuda.device_count, "mps": torch.mps.device_count}.get(chosen.type)
+    if found is None:
+        raise ValueError(f"device must be on 'cpu', 'cuda' or 'mps', got {device!r}.")
+    if (chosen.index or 0) >= found():
+        raise ValueError(
+            f"device={device!r} was asked for, but torch finds {found()} {chosen.type} device(s) "
+            "here. Use device='auto' to take what is present, or device='cpu'."
+        )
+    return chosen
+
+
+def to_tensor(X, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Move an array to the device without copying what is already there.
+
+    Read-only arrays (memory maps, pandas 3 columns) share their memory like any other: nothing in
+    this package writes to its inputs, so torch's warning about them is not for the user.
+    """
+    if not is_tensor(X):
+        X = np.asarray(X)
+        if any(stride < 0 for stride in X.strides) or not X.dtype.isnative:
+            X = np.ascontiguousarray(X, dtype=X.dtype.newbyteorder("="))
+        if not X.flags.writeable:
+            X = _as_writeable(X)
+        X = torch.from_numpy(X)
+    if device.type == "mps" and dtype is None and X.dtype == torch.float64:
+        dtype = torch.float32  # all that Apple's GPUs know
+    return X.to(device=device, dtype=dtype)
+
+
+def _as_writeable(X: np.ndarray) -> np.ndarray:
+    """View a read-only array as a writeable one, so that torch shares it without a warning."""
+
+    interface = dict(X.__array_interface__)
+    interface["data"] = (interface["data"][0], False)
+    # the class keeps X, and with it the memory, alive
+    holder = type("Writeable", (), {"__array_interface__": interface, "base": X})
+    return np.asarray(holder())

@@ -1,0 +1,162 @@
+"""Reading images: every accepted layout becomes (n, channels, height, width), without a copy."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from ._base import Precision
+from ._device import is_tensor, to_tensor
+from ._sklearn import validate_data
+from ._validation import check_finite, validate_rows, validate_target
+
+CHANNELS_LAST_COUNTS = (1, 3, 4)
+LAYOUTS = (
+    "(n, channels, height, width), (n, height, width) for grey images, (n, height, width, "
+    "channels) with 1, 3 or 4 channels, or flat rows (n, channels * height * width) with "
+    "image_shape=(channels, height, width)"
+)
+
+
+def to_channels_first(X):
+    """View images of any accepted layout as (n, channels, height, width).
+
+    Parameters
+    ----------
+    X : ndarray or tensor of 3 or 4 axes
+
+    Returns
+    -------
+    ndarray or tensor of shape (n, channels, height, width), sharing X's memory
+    """
+    if X.ndim == 3:
+        return X[:, None]
+    if X.ndim != 4:
+        raise ValueError(f"Expected images as {LAYOUTS}, got shape {tuple(X.shape)}.")
+    last, second = X.shape[3], X.shape[1]
+    if last in CHANNELS_LAST_COUNTS and second not in CHANNELS_LAST_COUNTS:
+        return X.permute(0, 3, 1, 2) if is_tensor(X) else X.transpose(0, 3, 1, 2)
+    return X
+
+
+def validate_images(estimator, X, *, reset):
+    """Check images of 3 or 4 axes: finite, not empty."""
+    if is_tensor(X):
+        if min(X.shape) < 1:
+            raise ValueError(f"Found images of shape {tuple(X.shape)}: every axis needs 1 or more.")
+        check_finite(estimator, X)
+    else:
+        X = validate_data(
+            estimator, X, ensure_2d=False, allow_nd=True, dtype="numeric", reset=reset
+        )
+        if min(X.shape) < 1:
+            raise ValueError(f"Found images of shape {X.shape}: every axis needs 1 or more.")
+    return to_channels_first(X)
+
+
+def input_statistics(X, weight=None, chunk=512):
+    """Weighted mean and standard deviation of every channel, in memory that does not grow with X.
+
+    Parameters
+    ----------
+    X : tensor of shape (n, channels, height, width)
+    weight : tensor of shape (n,) or None
+
+    Returns
+    -------
+    mean, scale : tensors of shape (channels,), float64 (float32 on mps)
+    """
+    dtype = torch.float32 if X.device.type == "mps" else torch.float64
+    weight = torch.ones(len(X), device=X.device) if weight is None else weight
+    weight = weight.to(dtype) / weight.sum() / (X.shape[2] * X.shape[3])
+    moments = []
+    for power in (1, 2):  # two passes: one pass of squares cancels when the mean is large
+        total = torch.zeros(X.shape[1], dtype=dtype, device=X.device)
+        for rows, w in zip(X.split(chunk), weight.split(chunk), strict=True):
+            rows = rows.to(dtype)
+            if power == 2:
+                rows = (rows - moments[0][:, None, None]).square()
+            total += torch.einsum("n,nchw->c", w, rows)
+        moments.append(total)
+    return moments[0], moments[1].sqrt()
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class ImageArchitecture:
+    """Images in: the architecture axis that `vision.py`'s classifiers share."""
+
+    image_shape: tuple[int, int, int] | None = None
+
+    _image_constraints: ClassVar[dict] = {"image_shape": [tuple, list, None]}
+    _predict_batch: ClassVar[int] = 256
+
+    def _read(self, X, y="no_validation", *, reset):
+        ndim = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
+        predicting = isinstance(y, str)
+        if ndim > 2:
+            X = validate_images(self, X, reset=reset)
+            if not predicting:
+                y = validate_target(self, y, len(X), y_numeric=self._y_numeric)
+        else:
+            out = validate_rows(self, X, y, reset=reset, y_numeric=self._y_numeric)
+            X, y = (out, y) if predicting else out
+            X = X.reshape(len(X), *self._row_shape(X.shape[1], reset))
+        if reset:
+            self.image_shape_ = tuple(X.shape[1:])
+            self.n_features_in_ = int(np.prod(self.image_shape_))
+        elif tuple(X.shape[1:]) != self.image_shape_:
+            raise ValueError(
+                f"{type(self).__name__} was fitted on images of (channels, height, width) = "
+                f"{self.image_shape_}, got {tuple(X.shape[1:])}. Resize or crop them first."
+            )
+        return X if predicting else (X, y)
+
+    def _row_shape(self, n_features, reset):
+        """The image that one flat row stands for."""
+        if self.image_shape is None:
+            return (1, 1, n_features) if reset else self.image_shape_
+        shape = tuple(self.image_shape)
+        if len(shape) != 3 or min(shape) < 1 or int(np.prod(shape)) != n_features:
+            raise ValueError(
+                f"image_shape must be (channels, height, width) with as many values as a row of X: "
+                f"{n_features}; got image_shape={shape}."
+            )
+        return shape
+
+    def _precision(self, X, device):
+        # rows that are no images are tabular data and keep their own type, as in the MLP
+        tabular = X.shape[1:3] == (1, 1) and self.image_shape is None
+        return image_precision(self.precision, X, device, tabular=tabular)
+
+    def _to_device(self, data, device, dtype):
+        # pixels stay as they are (uint8) until a batch of them is needed
+        return to_tensor(data, device)
+
+    def _forked_rng(self, random_state, device):
+        return forked_rng(random_state, device)
+
+
+def image_precision(precision: str, X: Any, device: torch.device, tabular: bool) -> Precision:
+    """Types for image nets: float32 on the CPU, bfloat16 autocast on an accelerator."""
+    own = str(X.dtype).removeprefix("torch.")
+    if precision == "auto" and device.type == "cpu":
+        precision = "float64" if tabular and own == "float64" else "float32"
+    elif precision == "auto":
+        precision = "bfloat16"
+    if precision == "bfloat16":
+        return Precision(torch.float32, torch.bfloat16, np.dtype(np.float32))
+    return Precision(getattr(torch, precision), None, np.dtype(precision))
+
+
+@contextmanager
+def forked_rng(random_state, device):
+    """Seed torch from `random_state`, and put torch's own state back afterwards."""
+    seed = int(random_state.randint(np.iinfo(np.int32).max))
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,86 @@
+"""Full-batch training by L-BFGS-B: scipy's solver over the net's loss and gradient."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import scipy.optimize
+import torch
+
+from ._sklearn import check_optimize_result
+
+
+def train_lbfgs(net, batches, *, max_iter, max_fun, tol, verbose, bridge):
+    """Minimise the penalised loss of all samples at once.
+
+    Parameters
+    ----------
+    net : TrainingNet
+        Its weights are the start and, afterwards, the result.
+    batches : Batches
+        The training data, taken as one batch.
+    max_iter, max_fun, tol, verbose
+        As in scikit-learn's MLP.
+    bridge : EstimatorCallbacks
+        Told of every iteration.
+
+    Returns
+    -------
+    n_iter : int
+    """
+    params = list(net.module_.parameters())
+    sizes = [p.numel() for p in params]
+    n_iter = 0
+
+    @torch.no_grad()
+    def load(theta):
+        flat = torch.from_numpy(theta)
+        for p, piece in zip(params, flat.split(sizes), strict=True):
+            p.copy_(piece.view_as(p))
+
+    def objective(theta):
+        load(theta)
+        loss = net.loss_and_gradient(batches.X, batches.y, batches.weight)
+        flat = torch.cat([p.grad.reshape(-1) for p in params])
+        return float(loss), flat.cpu().numpy().astype(np.float64)
+
+    def iteration(intermediate_result):
+        nonlocal n_iter
+        n_iter += 1
+        net.history.new_epoch()
+        net.history.record("epoch", len(net.history))
+        net.history.record("train_loss", float(intermediate_result.fun))
+        if verbose:
+            print(f"Iteration {n_iter}, loss = {intermediate_result.fun:.8f}")
+        if bridge.active:
+            load(intermediate_result.x)
+            bridge.on_epoch_begin(net)
+            try:
+                bridge.on_epoch_end(net)
+            except KeyboardInterrupt:
+                raise StopIteration from None
+
+    start = torch.cat([p.detach().reshape(-1) for p in params]).cpu().numpy().astype(np.float64)
+    net.notify("on_train_begin", X=batches, y=None)
+    net.module_.train()
+    try:
+        result = scipy.optimize.minimize(
+            objective,
+            start,
+            method="L-BFGS-B",
+            jac=True,
+            options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
+            callback=iteration,
+        )
+        load(result.x)
+        n_iter = check_optimize_result("lbfgs", result, max_iter)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=4)
+    net.notify("on_train_end", X=batches, y=None)
+    if not all(bool(torch.isfinite(p).all()) for p in params):
+        raise ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large "
+            "values and need to be preprocessed."
+        )
+    return n_iter

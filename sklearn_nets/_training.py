@@ -1,0 +1,183 @@
+"""The epoch loop: skorch's net and callbacks around a step that costs no more than a hand's."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+
+import skorch
+import torch
+from skorch.callbacks import Callback, EpochTimer
+
+from ._batches import Batches
+
+
+class TrainingNet(skorch.NeuralNet):
+    """skorch's net over tensors that live on the device, with the lean epoch.
+
+    `fit_loop` takes `Batches` instead of arrays. Batch-level notifications are sent only while a
+    callback listens to batches; otherwise nobody pays for them. The loss is read from the device
+    once per epoch.
+
+    Parameters
+    ----------
+    alpha : float
+        Strength of the L2 penalty, alpha/2 · ||W||² / Σw, on weights (not on biases or scales).
+    amp_dtype : torch.dtype or None
+        Type of autocast on the device.
+    **kwargs
+        skorch's.
+    """
+
+    def __init__(self, module, *, alpha=0.0, amp_dtype=None, **kwargs):
+        super().__init__(module, **kwargs)
+        self.alpha = alpha
+        self.amp_dtype = amp_dtype
+        self.loss_scale = 1.0  # from the loss that is minimised to the one that is reported
+        self.progress_ = None
+
+    def get_default_callbacks(self):
+        return [("epoch_timer", EpochTimer())]
+
+    def get_iterator(self, dataset, training=False):
+        if isinstance(dataset, Batches):
+            return dataset
+        return super().get_iterator(dataset, training)
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        return self.criterion_(y_pred, y_true)
+
+    def initialize_optimizer(self, triggered_directly=None):
+        super().initialize_optimizer(triggered_directly)
+        self.penalized_ = self._penalized()
+        return self
+
+    def _penalized(self):
+        return [p for p in self.module_.parameters() if p.ndim > 1]
+
+    def fit_loop(self, X, y=None, epochs=None, *, epoch_end=None, **fit_params):
+        """Run the epochs.
+
+        Parameters
+        ----------
+        X : Batches
+        y : None
+        epochs : int
+        epoch_end : callable() -> bool
+            Called after each epoch's training, before the callbacks' `on_epoch_end`; returns
+            whether to stop.
+        """
+        listens = any(_listens_to_batches(callback) for _, callback in self.callbacks_)
+        run_epoch = self._run_epoch_with_callbacks if listens else self._run_epoch
+        for _ in range(epochs):
+            self.notify("on_epoch_begin", dataset_train=X, dataset_valid=None)
+            self.module_.train()
+            loss = run_epoch(X) / X.n_samples
+            self.history.record("train_loss", float(loss))
+            stop = epoch_end()
+            try:
+                self.notify("on_epoch_end", dataset_train=X, dataset_valid=None)
+            except KeyboardInterrupt:  # how skorch's own EarlyStopping asks to stop
+                stop = True
+            if stop:
+                break
+        return self
+
+    def partial_fit(self, X, y=None, classes=None, **fit_params):
+        """Train on without initialising; an interrupt keeps the weights so far and warns."""
+        self.notify("on_train_begin", X=X, y=y)
+        try:
+            self.fit_loop(X, y, **fit_params)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=2)
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def _run_epoch(self, batches):
+        total = 0.0
+        for batch in batches:
+            total += self._step(*batch) * len(batch[0])
+        return total
+
+    def _run_epoch_with_callbacks(self, batches):
+        total = 0.0
+        for X, y, weight in batches:
+            batch = (X, y)
+            self.notify("on_batch_begin", batch=batch, training=True)
+            loss = self._step(X, y, weight, notify=batch)
+            total += loss * len(X)
+            self.history.record_batch("train_loss", loss.item())
+            self.history.record_batch("train_batch_size", len(X))
+            self.notify("on_batch_end", batch=batch, training=True, loss=loss)
+        return total
+
+    def _step(self, X, y, weight, notify=None):
+        loss = self.loss_and_gradient(X, y, weight)
+        if notify is not None:
+            self.notify(
+                "on_grad_computed",
+                named_parameters=list(self.get_all_learnable_params()),
+                batch=notify,
+                training=True,
+            )
+        self.optimizer_.lean_step()
+        return loss
+
+    def loss_and_gradient(self, X, y, weight):
+        """Penalised loss of a batch as a scalar tensor; gradients are left in the parameters."""
+        module, criterion = self.module_, self.criterion_
+        if hasattr(module, "gradient"):
+            loss = module.gradient(X, y, weight, criterion)
+        else:
+            self.optimizer_.zero_grad(set_to_none=True)
+            with self.autocast(X.device):
+                z = module(X)
+            loss = criterion(z.float() if self.amp_dtype else z, y, weight)
+            loss.backward()
+            loss = loss.detach()
+        if self.loss_scale != 1:
+            loss = loss * self.loss_scale
+        return self._penalize(loss, len(X) if weight is None else weight.sum())
+
+    @torch.no_grad()
+    def _penalize(self, loss, weight_sum):
+        if not self.alpha:
+            return loss
+        strength = self.alpha / weight_sum
+        weights = self.penalized_
+        grads = [W.grad for W in weights]
+        if isinstance(strength, float):
+            torch._foreach_add_(grads, weights, alpha=strength)
+        else:
+            torch._foreach_add_(grads, torch._foreach_mul(weights, strength))
+        norms = torch._foreach_norm(weights)
+        return loss + torch.stack(norms).square_().sum() * (0.5 * strength)
+
+    def autocast(self, device):
+        if self.amp_dtype is None:
+            return nullcontext()
+        return torch.autocast(device.type, dtype=self.amp_dtype)
+
+    def raw_outputs(self, X, batch_size):
+        """Yield raw outputs of consecutive batches, in memory that does not grow with X."""
+        module = self.module_.eval()
+        for batch in X.split(batch_size):
+            with torch.no_grad(), self.autocast(batch.device):
+                z = module(batch)
+            yield z.float() if self.amp_dtype else z
+
+    def __getstate__(self):
+        # both hold what `module_` holds; saved apart they would be copies
+        return {**super().__getstate__(), "module": None, "penalized_": None}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self.module = self.module_
+        self.penalized_ = self._penalized()
+
+
+def _listens_to_batches(callback) -> bool:
+    return any(
+        getattr(type(callback), name, None) is not getattr(Callback, name)
+        for name in ("on_batch_begin", "on_batch_end", "on_grad_computed")
+    )

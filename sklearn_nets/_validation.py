@@ -1,0 +1,102 @@
+"""What comes in: rows, targets and weights, as arrays or as torch tensors, checked once."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.utils import check_consistent_length
+
+from ._device import is_tensor
+from ._sklearn import check_sample_weight, check_y, validate_data
+
+
+def to_numpy(array):
+    """Bring a tensor to the host as numpy; anything else passes through."""
+    return array.detach().cpu().numpy() if is_tensor(array) else array
+
+
+def validate_rows(estimator, X, y="no_validation", *, reset, dtype="numeric", y_numeric=False):
+    """Check rows (and targets) the way scikit-learn does; tensors are checked where they are.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Remembers, or is asked for, `n_features_in_` and `feature_names_in_`.
+    X : array-like or tensor of shape (n_samples, n_features)
+    y : array-like or tensor, optional
+        Left out when predicting; None is refused in scikit-learn's words.
+    reset : bool
+        Whether `X` sets the number of features or must match it.
+    dtype : list of numpy dtypes or "numeric", default="numeric"
+        Types that stay as they are; others become the first of them.
+    y_numeric : bool, default=False
+        Whether targets must be numbers.
+
+    Returns
+    -------
+    X : ndarray or tensor
+    y : ndarray, only when given
+    """
+    if not is_tensor(X):
+        if isinstance(y, str):
+            return validate_data(estimator, X, dtype=dtype, reset=reset)
+        return validate_data(
+            estimator, X, to_numpy(y), dtype=dtype, multi_output=True, y_numeric=y_numeric,
+            reset=reset,
+        )  # fmt: skip
+    X = _check_tensor(estimator, X)
+    # Shapes, counts and names are scikit-learn's business and need no data: a view of one
+    # element on the host stands for X, whatever device X lives on.
+    stand_in = np.broadcast_to(np.zeros((), dtype=np.float32), tuple(X.shape))
+    validate_data(estimator, stand_in, y, skip_check_array=True, reset=reset)
+    if dtype != "numeric" and not X.is_floating_point():
+        X = X.to(torch.float64)
+    if isinstance(y, str):
+        return X
+    return X, validate_target(estimator, y, len(X), y_numeric=y_numeric)
+
+
+def validate_target(estimator, y, n_samples: int, *, y_numeric=False):
+    """Check targets of one or several outputs against a number of samples."""
+    y = check_y(to_numpy(y), multi_output=True, y_numeric=y_numeric, estimator=estimator)
+    check_consistent_length(range(n_samples), y)
+    return y
+
+
+def _check_tensor(estimator, X):
+    name = type(estimator).__name__
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got {X.ndim}D tensor of shape {tuple(X.shape)} instead. Reshape "
+            "your data either using X.reshape(-1, 1) if it has a single feature or "
+            "X.reshape(1, -1) if it contains a single sample."
+        )
+    for axis, what in enumerate(("sample", "feature")):
+        if X.shape[axis] < 1:
+            raise ValueError(
+                f"Found array with {X.shape[axis]} {what}(s) (shape={tuple(X.shape)}) while a "
+                f"minimum of 1 is required by {name}."
+            )
+    return check_finite(estimator, X)
+
+
+def check_finite(estimator, X):
+    """Refuse tensors that hold NaN, infinity or complex numbers."""
+    if X.is_complex():
+        raise ValueError("Complex data not supported")
+    # one sum answers for the whole tensor; only a suspicious one is looked at again
+    if X.is_floating_point() and not torch.isfinite(X.sum()) and not torch.isfinite(X).all():
+        what = "NaN" if torch.isnan(X).any() else "infinity"
+        raise ValueError(
+            f"Input X contains {what}. {type(estimator).__name__} needs finite values."
+        )
+    return X
+
+
+def validate_weight(sample_weight, n_samples: int):
+    """Check sample weights: one finite, non-negative number a sample, not all of them zero."""
+    if sample_weight is None:
+        return None
+    return check_sample_weight(
+        to_numpy(sample_weight), np.empty(n_samples), dtype=np.float64, ensure_non_negative=True
+    )

@@ -1,0 +1,72 @@
+"""The named line-ups of the main job, each with its data."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+
+def digits(random_state: int = 0):
+    """Five readers of handwritten digits, on scikit-learn's 1797 images of 8 x 8 pixels.
+
+    Parameters
+    ----------
+    random_state : int, default=0
+        Seeds every estimator.
+
+    Returns
+    -------
+    estimators : dict of str to Pipeline
+    X : ndarray of shape (1797, 64)
+        Flat images, from 0 (white) to 16.
+    y : ndarray of shape (1797,)
+        The digits 0 to 9.
+    """
+    from .neighbors import KNeighborsClassifier
+    from .neural_network import MLPClassifier
+    from .svm import LinearSVC
+    from .vision import CNNClassifier, ViTClassifier
+
+    image = {"image_shape": (1, 8, 8), "random_state": random_state}
+    estimators = {
+        "kNN": make_pipeline(MinMaxScaler(), KNeighborsClassifier()),
+        "linear SVM": make_pipeline(MinMaxScaler(), LinearSVC(random_state=random_state)),
+        "MLP": make_pipeline(MinMaxScaler(), MLPClassifier(random_state=random_state)),
+        "CNN": make_pipeline(CNNClassifier(**image)),
+        "ViT": make_pipeline(ViTClassifier(**image)),
+    }
+    return estimators, *load_digits(return_X_y=True)
+
+
+def scenes(random_state: int = 0, n_samples: int = 100):
+    """Three segmenters, on digits pasted on photographs: a class for every pixel.
+
+    Parameters
+    ----------
+    random_state : int, default=0
+        Seeds the scenes and every estimator.
+    n_samples : int, default=100
+        How many scenes to make.
+
+    Returns
+    -------
+    estimators : dict of str to estimator
+    X : ndarray of uint8 and shape (n_samples, height, width, 3)
+    y : ndarray of str and shape (n_samples, height, width)
+        The class of every pixel, ``"background"`` or a digit.
+    """
+    from .datasets import make_digit_scenes
+    from .neighbors import KNeighborsClassifier
+    from .segmentation import PixelClassifier, SegmentationNet
+    from .svm import LinearSVC
+
+    svm = make_pipeline(MinMaxScaler(), LinearSVC(random_state=random_state))
+    estimators = {
+        "kNN": PixelClassifier(KNeighborsClassifier()),
+        "linear SVM": PixelClassifier(svm),
+        "SegmentationNet": SegmentationNet(random_state=random_state),
+    }
+    data = make_digit_scenes(n_samples, random_state=random_state)
+    return estimators, data.images, np.array(data.class_names)[data.masks]

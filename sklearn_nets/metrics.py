@@ -1,0 +1,161 @@
+"""Metrics of labels and masks, each derived from one confusion matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._validation import to_numpy
+
+__all__ = ["class_scores", "confusion_matrix", "mean_iou_score", "pixel_accuracy_score"]
+
+
+def confusion_matrix(y_true, y_pred, *, classes=None, ignore_index=None, sample_weight=None):
+    """Count pairs of true and predicted labels, of samples or of pixels.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like or torch.Tensor of equal shape
+        Labels, shape (n_samples,), or masks, shape (n_samples, height, width).
+    classes : array-like of shape (n_classes,), default=None
+        The classes, sorted; by default those that occur.
+    ignore_index : label, default=None
+        Entries of `y_true` with this label are left out.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of every entry of a sample.
+
+    Returns
+    -------
+    ndarray of shape (n_classes, n_classes)
+        True classes in rows, predicted classes in columns.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, nothing is left to judge, or a label is not among `classes`.
+
+    Examples
+    --------
+    >>> confusion_matrix([[[0, 0], [1, 1]]], [[[0, 1], [1, 1]]])
+    array([[1, 1],
+           [0, 2]])
+    """
+    y_true, y_pred = np.asarray(to_numpy(y_true)), np.asarray(to_numpy(y_pred))
+    if y_true.shape != y_pred.shape:
+        raise ValueError(
+            "y_pred must hold one label for each entry of y_true: expected shape "
+            f"{y_true.shape}, got {y_pred.shape}."
+        )
+    weight = None
+    if sample_weight is not None:
+        weight = np.asarray(to_numpy(sample_weight), dtype=float)
+        weight = np.broadcast_to(weight.reshape(-1, *[1] * (y_true.ndim - 1)), y_true.shape)
+    if ignore_index is not None:
+        judged = y_true != ignore_index
+        y_true, y_pred = y_true[judged], y_pred[judged]
+        weight = None if weight is None else weight[judged]
+    if not y_true.size:
+        raise ValueError("There is nothing to judge: y_true is empty or ignored as a whole.")
+    if classes is None:
+        classes = np.union1d(y_true, y_pred)
+    classes = np.asarray(classes)
+    pairs = _codes(y_true, classes) * len(classes) + _codes(y_pred, classes)
+    counts = np.bincount(
+        pairs, None if weight is None else weight.ravel(), minlength=len(classes) ** 2
+    )
+    return counts.reshape(len(classes), -1)
+
+
+def _codes(labels, classes):
+    labels = labels.ravel()
+    codes = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    strange = np.unique(labels[classes[codes] != labels])
+    if strange.size:
+        raise ValueError(
+            f"Found the labels {strange[:5].tolist()}, but the classes are {classes.tolist()}. "
+            "Compare classifiers or segmenters; if the labels stand for entries without one, "
+            "name them as ignore_index."
+        )
+    return codes
+
+
+def class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Precision, recall and intersection over union (IoU) of every class.
+
+    With TP, FP, FN counted for one class against all others: precision = TP / (TP + FP),
+    recall = TP / (TP + FN), IoU = TP / (TP + FP + FN); 0/0 counts as 0, as in scikit-learn.
+
+    Parameters
+    ----------
+    confusion : ndarray of shape (n_classes, n_classes)
+        Counts, true classes in rows, predicted classes in columns.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n_classes,)
+        ``"precision"``, ``"recall"`` and ``"iou"``.
+
+    Examples
+    --------
+    >>> class_scores(np.array([[3, 1], [0, 0]]))["precision"]
+    array([1., 0.])
+    """
+    hits = np.diagonal(confusion).astype(float)
+    predicted, true = confusion.sum(axis=0), confusion.sum(axis=1)
+    totals = {"precision": predicted, "recall": true, "iou": predicted + true - hits}
+    return {
+        name: np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
+        for name, total in totals.items()
+    }
+
+
+def mean_iou_score(y_true, y_pred, *, ignore_index=None, sample_weight=None) -> float:
+    """Mean intersection over union, over the classes that occur in truth or prediction.
+
+    Parameters
+    ----------
+    y_true, y_pred, ignore_index, sample_weight
+        As in `confusion_matrix`.
+
+    Returns
+    -------
+    float
+        Between 0 and 1, the greater the better.
+
+    References
+    ----------
+    Everingham et al. (2010), "The PASCAL Visual Object Classes (VOC) Challenge", section 4.4.
+
+    Examples
+    --------
+    >>> mean_iou_score([[[0, 0], [1, 1]]], [[[0, 1], [1, 1]]])
+    0.5833333333333333
+    """
+    confusion = confusion_matrix(
+        y_true, y_pred, ignore_index=ignore_index, sample_weight=sample_weight
+    )
+    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
+    return float(class_scores(confusion)["iou"][occurs].mean())
+
+
+def pixel_accuracy_score(y_true, y_pred, *, ignore_index=None, sample_weight=None) -> float:
+    """Share of pixels with the right label.
+
+    Parameters
+    ----------
+    y_true, y_pred, ignore_index, sample_weight
+        As in `confusion_matrix`.
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
+    Examples
+    --------
+    >>> pixel_accuracy_score([[[0, 0], [1, 1]]], [[[0, 1], [1, 1]]])
+    0.75
+    """
+    confusion = confusion_matrix(
+        y_true, y_pred, ignore_index=ignore_index, sample_weight=sample_weight
+    )
+    return float(np.trace(confusion) / confusion.sum())

@@ -1,0 +1,142 @@
+"""Losses with their output activation; each knows its own gradient with respect to the raw outputs.
+
+Every loss here is paired with its canonical link, so that the gradient of one sample's loss with
+respect to the raw outputs z is simply ``activation(z) - y``. A net that writes its own gradient
+(`MLP`) starts from `residual`; all others differentiate `per_sample`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Loss(nn.Module):
+    """The loss of one sample, its output activation and its gradient.
+
+    Attributes
+    ----------
+    out_activation : str
+        scikit-learn's name of the activation that turns raw outputs into predictions.
+    """
+
+    out_activation: str
+
+    def activation(self, z):
+        """Turn raw outputs, shape (n, n_outputs), into predictions of the same shape."""
+        raise NotImplementedError
+
+    def per_sample(self, z, y):
+        """Loss of each sample, shape (n,)."""
+        raise NotImplementedError
+
+    def residual(self, z, y):
+        """Loss of each sample and its gradient with respect to z: shapes (n,), (n, n_outputs)."""
+        return self.per_sample(z, y), self.activation(z) - y
+
+    def reported_scale(self, n_outputs: int) -> float:
+        """Factor from the minimised loss to the one that scikit-learn reports as `loss_`."""
+        return 1.0
+
+    def forward(self, z, y, weight=None):
+        """Weighted mean over samples, Σ w l / Σ w; `weight` is None for equal weights."""
+        losses = self.per_sample(z, y)
+        if weight is None:
+            return losses.mean()
+        return torch.dot(weight, losses) / weight.sum()
+
+
+class CrossEntropy(Loss):
+    """Softmax cross-entropy; y holds class indices, shape (n,), int64."""
+
+    out_activation = "softmax"
+
+    def activation(self, z):
+        return torch.softmax(z, dim=1)
+
+    def per_sample(self, z, y):
+        return F.cross_entropy(z, y, reduction="none")
+
+    def residual(self, z, y):
+        log_p = torch.log_softmax(z, dim=1)
+        rows = y[:, None]
+        losses = log_p.gather(1, rows).squeeze(1).neg_()
+        # d/dz of -log softmax(z)[y] is softmax(z) minus the indicator of y
+        residual = log_p.exp_()
+        return losses, residual.scatter_add_(1, rows, residual.new_full(rows.shape, -1.0))
+
+
+class BinaryCrossEntropy(Loss):
+    """Logistic loss, summed over outputs; y holds 0 and 1, shape (n, n_outputs)."""
+
+    out_activation = "logistic"
+
+    def activation(self, z):
+        return torch.sigmoid(z)
+
+    def per_sample(self, z, y):
+        return F.binary_cross_entropy_with_logits(z, y, reduction="none").sum(1)
+
+
+class SquaredError(Loss):
+    """Half the squared error, summed over outputs; y has shape (n, n_outputs)."""
+
+    out_activation = "identity"
+
+    def activation(self, z):
+        return z
+
+    def per_sample(self, z, y):
+        return (z - y).square().sum(1).mul(0.5)
+
+    def reported_scale(self, n_outputs):
+        # scikit-learn minimises the sum over outputs but reports the mean
+        return 1.0 / n_outputs
+
+
+class HalfPoissonDeviance(Loss):
+    """Half the Poisson deviance with log link, summed over outputs; y >= 0, (n, n_outputs)."""
+
+    out_activation = "exp"
+
+    def activation(self, z):
+        return torch.exp(z)
+
+    def per_sample(self, z, y):
+        return (torch.xlogy(y, y) - y * z - y + torch.exp(z)).sum(1)
+
+
+class PixelCrossEntropy(Loss):
+    """Softmax cross-entropy of every pixel; y holds class indices, (n, height, width), -1 ignored.
+
+    The mean runs over the labelled pixels of the batch, each weighted by its image's weight and
+    its class's weight: Σ w l / Σ w.
+    """
+
+    out_activation = "softmax"
+
+    def __init__(self, class_weight=None):
+        super().__init__()
+        self.register_buffer("class_weight", class_weight)
+
+    def activation(self, z):
+        return torch.softmax(z, dim=1)
+
+    def _weighted(self, z, y, weight):
+        y = y.long()
+        pixels = (y >= 0).to(z.dtype)
+        if self.class_weight is not None:
+            pixels = pixels * self.class_weight.to(z.dtype)[y.clamp(min=0)]
+        if weight is not None:
+            pixels = pixels * weight[:, None, None]
+        losses = F.cross_entropy(z, y, reduction="none", ignore_index=-1)  # (n, height, width)
+        return losses * pixels, pixels
+
+    def per_sample(self, z, y):
+        losses, pixels = self._weighted(z, y, None)
+        return losses.sum((1, 2)) / pixels.sum((1, 2)).clamp(min=1e-30)
+
+    def forward(self, z, y, weight=None):
+        losses, pixels = self._weighted(z, y, weight)
+        return losses.sum() / pixels.sum().clamp(min=1e-30)

@@ -1,0 +1,445 @@
+"""One label per pixel: a segmentation net, and any classifier turned into a segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+from torch import nn
+
+from ._base import BaseNet
+from ._device import is_tensor, to_tensor
+from ._docs import describe, net_blocks
+from ._images import forked_rng, image_precision, input_statistics, validate_images
+from ._sklearn import HasMethods, Interval, StrOptions, check_is_fitted, fit_context
+from ._validation import to_numpy, validate_weight
+from .metrics import mean_iou_score
+from .modules.layers import InputNorm
+from .modules.losses import PixelCrossEntropy
+from .modules.segmentation import SegmentationModule
+
+__all__ = ["PixelClassifier", "SegmentationNet"]
+
+
+def _validate_masks(y, X):
+    """Check that y holds one label for each pixel of X, (n, channels, height, width)."""
+    y = np.asarray(to_numpy(y))
+    expected = (len(X), *X.shape[2:])
+    if y.shape != expected:
+        raise ValueError(
+            f"y must hold one label for each pixel of X: expected masks of shape {expected} "
+            f"(n_samples, height, width), got {y.shape}."
+        )
+    if y.dtype.kind == "f":
+        if not np.isfinite(y).all() or (y != np.floor(y)).any():
+            raise ValueError(
+                "Unknown label type: masks must hold integers or strings, got floating point "
+                "numbers that are no integers (or NaN, or infinity)."
+            )
+        y = y.astype(np.int64)
+    elif y.dtype.kind not in "biuUSO":
+        raise ValueError(f"Unknown label type: masks must hold integers or strings, got {y.dtype}.")
+    return y
+
+
+def _mask_classes(y, ignore_index):
+    """The sorted classes of masks, without the label that means "no label"."""
+    if y.dtype.kind in "bu" or (y.dtype.kind == "i" and y.min() >= 0 and y.max() < 1 << 16):
+        classes = np.flatnonzero(np.bincount(y.ravel())).astype(y.dtype)  # no sort of every pixel
+    else:
+        classes = np.unique(y)
+    if ignore_index is not None:
+        classes = classes[classes != ignore_index]
+    if not len(classes):
+        raise ValueError(f"y holds no labelled pixel: every one is ignore_index={ignore_index!r}.")
+    return classes
+
+
+def _encode_masks(y, classes, ignore_index):
+    """Class indices as int16, -1 where the pixel has no label."""
+    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1).astype(np.int16)
+    unknown = classes[codes] != y
+    if ignore_index is not None:
+        ignored = y == ignore_index
+        codes[ignored] = -1
+        unknown &= ~ignored
+    if unknown.any():
+        strange = np.unique(y[unknown])[:5].tolist()
+        raise ValueError(
+            f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has "
+            f"{strange} besides. If they stand for pixels without a label, name one label for "
+            "them as ignore_index."
+        )
+    return codes
+
+
+class _SegmenterMixin:
+    """What both segmenters share: labels of every pixel out, and the mean IoU as score."""
+
+    def score(self, X, y, sample_weight=None):
+        """Mean intersection over union of the predicted masks.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor
+            Images.
+        y : array-like of shape (n_samples, height, width)
+            True masks; pixels labelled `ignore_index` are not judged.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the images.
+
+        Returns
+        -------
+        float
+            The mean over the classes that occur in truth or prediction.
+        """
+        prediction = self.predict(X)
+        y = to_numpy(y)
+        return mean_iou_score(
+            y, prediction, ignore_index=self.ignore_index, sample_weight=sample_weight
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.target_tags.required = True
+        tags.target_tags.one_d_labels = False
+        return tags
+
+
+@describe(**net_blocks(kind="masks"))
+@dataclass(eq=False, repr=False, kw_only=True)
+class SegmentationNet(_SegmenterMixin, BaseNet):
+    """Semantic segmentation: one label for every pixel of images of any size.
+
+    An encoder of residual blocks, a decoder that fuses its maps of every resolution, and a head.
+    Images are read as (n, channels, height, width), (n, height, width) for grey ones or (n,
+    height, width, channels) with 1, 3 or 4 channels, uint8 or floating point; masks as (n, height,
+    width), integers or strings. Sizes that the encoder cannot halve are padded inside and cropped
+    back.
+
+    Parameters
+    ----------
+    channels : sequence of int, default=(16, 32, 64, 128)
+        Channels of each stage of the encoder; every stage but the first halves height and width.
+    depth : int, default=1
+        Residual blocks in each stage.
+    ignore_index : label, default=None
+        Label of pixels without a label: left out of classes, loss and score.
+    {training}
+    {class_weight}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The class labels, without `ignore_index`.
+    n_channels_in_ : int
+        Channels of the images of `fit`.
+    {fitted}
+
+    Raises
+    ------
+    ValueError
+        If masks and images differ in number or size, or hold labels not seen in `fit`; if images
+        have another number of channels than in `fit`.
+
+    See Also
+    --------
+    PixelClassifier : Any classifier as a segmenter, one patch at a time.
+
+    References
+    ----------
+    Ronneberger et al. (2015), "U-Net: Convolutional networks for biomedical image segmentation".
+
+    Examples
+    --------
+    >>> from sklearn_nets.datasets import make_digit_scenes
+    >>> from sklearn_nets.segmentation import SegmentationNet
+    >>> scenes = make_digit_scenes(8, random_state=0)
+    >>> net = SegmentationNet(channels=(8, 16), batch_size=4, max_iter=2, tol=0, random_state=0)
+    >>> net.set_params(n_iter_no_change=1).fit(scenes.images, scenes.masks)  # doctest: +SKIP
+    >>> net.predict(scenes.images).shape  # doctest: +SKIP
+    (8, 64, 64)
+    """
+
+    channels: Sequence[int] = field(default=(16, 32, 64, 128), kw_only=False)
+    depth: int = 1
+    ignore_index: Any = None
+    class_weight: Any = None
+
+    _predict_batch: ClassVar[int] = 32
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseNet._parameter_constraints,
+        "channels": ["array-like"],
+        "depth": [Interval(Integral, 1, None, closed="left")],
+        "ignore_index": "no_validation",
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    @available_if(lambda est: est._check_solver())
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Train one more epoch on the given images.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`; `y` need not hold every class.
+        classes : array-like of shape (n_classes,), default=None
+            All classes of all calls; by default those of the first call.
+
+        Returns
+        -------
+        self : object
+            The estimator after one epoch more.
+        """
+        if classes is not None:
+            classes = np.unique(classes)
+        self._train(self._prepare(X, y, sample_weight, incremental=True, classes=classes))
+        return self
+
+    def _read(self, X, y="no_validation", *, reset):
+        X = validate_images(self, X, reset=reset)
+        if reset:
+            self.n_channels_in_ = X.shape[1]
+        elif X.shape[1] != self.n_channels_in_:
+            raise ValueError(
+                f"SegmentationNet was fitted on images of {self.n_channels_in_} channel(s), got "
+                f"{X.shape[1]} (shape {tuple(X.shape)} read as n, channels, height, width)."
+            )
+        return X if isinstance(y, str) else (X, _validate_masks(y, X))
+
+    def _encode_target(self, y, *, reset, classes=None):
+        if reset:
+            self.classes_ = _mask_classes(y, self.ignore_index) if classes is None else classes
+            self.n_outputs_ = len(self.classes_)
+            self.out_activation_ = "softmax"
+        target = _encode_masks(y, self.classes_, self.ignore_index)
+        if reset:
+            self.class_weight_ = self._class_weights(target)
+        return target
+
+    def _class_weights(self, target):
+        """One factor for each class, as scikit-learn computes them, counted over pixels."""
+        if self.class_weight is None:
+            return None
+        if isinstance(self.class_weight, dict):
+            unknown = set(self.class_weight) - set(self.classes_.tolist())
+            if unknown:
+                raise ValueError(
+                    f"class_weight names {sorted(unknown)}, which y does not hold; its classes are "
+                    f"{self.classes_.tolist()}."
+                )
+            return np.array([self.class_weight.get(c, 1.0) for c in self.classes_.tolist()])
+        counts = np.bincount(target[target >= 0], minlength=len(self.classes_))
+        return counts.sum() / (len(counts) * np.maximum(counts, 1))
+
+    def _check_warm_start(self, y):
+        classes = _mask_classes(y, self.ignore_index)
+        if set(classes) - set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+            )
+
+    def _make_loss(self):
+        weight = self.class_weight_
+        return PixelCrossEntropy(None if weight is None else torch.from_numpy(weight))
+
+    def _target_tensor(self, target, device):
+        return to_tensor(target, device)
+
+    def _precision(self, X, device):
+        return image_precision(self.precision, X, device, tabular=False)
+
+    def _to_device(self, data, device, dtype):
+        return to_tensor(data, device)
+
+    def _forked_rng(self, random_state, device):
+        return forked_rng(random_state, device)
+
+    def _make_module(self, X, weight, random_state):
+        net = SegmentationModule(X.shape[1], self.n_outputs_, self.channels, self.depth)
+        return nn.Sequential(InputNorm(*input_statistics(X, weight)), net)
+
+    def _decode(self, z):
+        return z.argmax(1).to(torch.int16)
+
+    def _validation_score(self, target, prediction, weight):
+        return mean_iou_score(target, prediction, ignore_index=-1, sample_weight=weight)
+
+    def predict(self, X):
+        """Predict the class of every pixel.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor
+            Images of as many channels as in `fit`, of any size.
+
+        Returns
+        -------
+        masks : ndarray or torch.Tensor of shape (n_samples, height, width)
+            Labels; a tensor for a tensor X where labels are numbers.
+        """
+        codes = self._predict_with(X, self._decode)
+        if is_tensor(X) and self.classes_.dtype.kind in "biuf":
+            return torch.from_numpy(self.classes_).to(X.device)[codes.to(X.device).long()]
+        return self.classes_[codes.cpu().numpy()]
+
+    def predict_proba(self, X):
+        """Predict the probability of each class at every pixel.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor
+            Images of as many channels as in `fit`, of any size.
+
+        Returns
+        -------
+        proba : ndarray or torch.Tensor of shape (n_samples, n_classes, height, width)
+            Classes in the order of `classes_`; they sum to one at every pixel.
+        """
+        return self._output(self._predict_with(X, lambda z: torch.softmax(z, dim=1)), like=X)
+
+
+class PixelClassifier(_SegmenterMixin, MetaEstimatorMixin, BaseEstimator):
+    """Turn any classifier into a segmenter: every pixel is classified by the patch around it.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Fitted on rows of ``channels * patch_size ** 2`` values, one row a pixel.
+    patch_size : int, default=5
+        Height and width of the patch in pixels, odd; images are mirrored at their borders.
+    max_pixels : int or None, default=10_000
+        Pixels to learn from, drawn at random without replacement; None takes all.
+    ignore_index : label, default=None
+        Pixels of this label are neither learnt from nor judged.
+    random_state : int, RandomState instance or None, default=None
+        Draws the pixels.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The fitted clone.
+    classes_ : ndarray of shape (n_classes,)
+    n_channels_in_ : int
+
+    Raises
+    ------
+    ValueError
+        If `patch_size` is even, or masks do not fit their images.
+
+    Examples
+    --------
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sklearn_nets.datasets import make_digit_scenes
+    >>> from sklearn_nets.segmentation import PixelClassifier
+    >>> scenes = make_digit_scenes(4, random_state=0)
+    >>> model = PixelClassifier(KNeighborsClassifier(), max_pixels=1000, random_state=0)
+    >>> model.fit(scenes.images, scenes.masks).predict(scenes.images).shape == scenes.masks.shape
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "patch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_pixels": [Interval(Integral, 1, None, closed="left"), None],
+        "ignore_index": "no_validation",
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self, estimator, *, patch_size=5, max_pixels=10_000, ignore_index=None, random_state=None
+    ):
+        self.estimator = estimator
+        self.patch_size = patch_size
+        self.max_pixels = max_pixels
+        self.ignore_index = ignore_index
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the classifier to the patches of the labelled pixels.
+
+        Parameters
+        ----------
+        X : array-like
+            Images, in any layout that `SegmentationNet` reads.
+        y : array-like of shape (n_samples, height, width)
+            Masks of integers or strings.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the images, handed to the estimator for each of their pixels.
+
+        Returns
+        -------
+        self : object
+        """
+        if self.patch_size % 2 == 0:
+            raise ValueError(f"patch_size must be odd, got {self.patch_size}.")
+        X = self._images(X, reset=True)
+        y = _validate_masks(y, X)
+        weight = validate_weight(sample_weight, len(X))
+        labelled = np.arange(y.size)
+        if self.ignore_index is not None:
+            labelled = np.flatnonzero(y.ravel() != self.ignore_index)
+        self.classes_ = _mask_classes(y, self.ignore_index)
+        if self.max_pixels is not None and len(labelled) > self.max_pixels:
+            random_state = check_random_state(self.random_state)
+            labelled = np.sort(random_state.choice(labelled, self.max_pixels, replace=False))
+        image, row, column = np.unravel_index(labelled, y.shape)
+        rows = self._patches(X)[image, row, column].reshape(len(image), -1)
+        fit_params = {} if weight is None else {"sample_weight": weight[image]}
+        self.estimator_ = clone(self.estimator).fit(rows, y[image, row, column], **fit_params)
+        return self
+
+    def predict(self, X):
+        """Predict the class of every pixel.
+
+        Parameters
+        ----------
+        X : array-like
+            Images of as many channels as in `fit`, of any size.
+
+        Returns
+        -------
+        masks : ndarray of shape (n_samples, height, width)
+        """
+        check_is_fitted(self)
+        X = self._images(X, reset=False)
+        patches = self._patches(X)
+        shape = patches.shape[1:3]
+        masks = [
+            self.estimator_.predict(image.reshape(shape[0] * shape[1], -1)).reshape(shape)
+            for image in patches
+        ]
+        return np.stack(masks)
+
+    def _images(self, X, *, reset):
+        X = np.asarray(to_numpy(validate_images(self, to_numpy(X), reset=reset)))
+        if reset:
+            self.n_channels_in_ = X.shape[1]
+        elif X.shape[1] != self.n_channels_in_:
+            raise ValueError(
+                f"PixelClassifier was fitted on images of {self.n_channels_in_} channel(s), got "
+                f"{X.shape[1]} (shape {X.shape} read as n, channels, height, width)."
+            )
+        return X
+
+    def _patches(self, X):
+        """Patches around every pixel, a view: (n, height, width, channels, size, size)."""
+        margin = self.patch_size // 2
+        pad = [(0, 0), (0, 0), (margin, margin), (margin, margin)]
+        X = np.pad(X, pad, mode="symmetric")
+        windows = np.lib.stride_tricks.sliding_window_view(
+            X, (self.patch_size, self.patch_size), axis=(2, 3)
+        )
+        return windows.transpose(0, 2, 3, 1, 4, 5)

@@ -1,0 +1,248 @@
+"""scikit-learn's checks of every public estimator, and the same for images and masks."""
+
+import inspect
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, clone
+from sklearn.neighbors import KNeighborsClassifier as ReferenceNeighbors
+from sklearn.utils import all_estimators  # noqa: F401  (the name scikit-learn's users look for)
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import sklearn_nets
+from sklearn_nets import (
+    CNNClassifier,
+    KNeighborsClassifier,
+    LinearSVC,
+    MLPClassifier,
+    MLPRegressor,
+    PixelClassifier,
+    SegmentationNet,
+    ViTClassifier,
+)
+
+# Small nets, trained far enough for the checks that ask for accuracy.
+CNN = CNNClassifier(channels=(8, 16), learning_rate_init=0.01, max_iter=40)
+VIT = ViTClassifier(embed_dim=16, depth=1, num_heads=2, learning_rate_init=0.01, max_iter=40)
+SEGMENTER = SegmentationNet(channels=(8, 16), learning_rate_init=0.01, max_iter=15, batch_size=8)
+PIXELS = PixelClassifier(ReferenceNeighbors(3), patch_size=3)
+
+TABULAR = [MLPClassifier(), MLPRegressor(), KNeighborsClassifier(), LinearSVC(), CNN, VIT]
+MASKED = [SEGMENTER, PIXELS]
+IMAGE = [CNN, VIT]
+
+ignore_unconverged = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def test_no_estimator_is_missing():
+    public = {
+        value
+        for name in sklearn_nets.__all__
+        if inspect.isclass(value := getattr(sklearn_nets, name))
+        and issubclass(value, BaseEstimator)
+    }
+    assert public == {type(e) for e in TABULAR + MASKED}
+
+
+@ignore_unconverged
+@parametrize_with_checks([*TABULAR, *MASKED])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+# --------------------------------------------------------------- the same for images and masks
+def make_images(n=24, height=8, width=8, channels=3, seed=0):
+    """Bright squares on noise, their position the class; masks say where they are."""
+    rng = np.random.RandomState(seed)
+    X = rng.randint(0, 60, (n, channels, height, width)).astype(np.uint8)
+    y = np.arange(n) % 2
+    masks = np.zeros((n, height, width), dtype=int)
+    for image, label, mask in zip(X, y, masks):
+        rows = slice(0, height // 2) if label else slice(height // 2, height)
+        image[:, rows, 1 : width - 1] += 150
+        mask[rows, 1 : width - 1] = label + 1
+    return X, y, masks
+
+
+def targets(estimator, y, masks):
+    return masks if type(estimator) in {type(e) for e in MASKED} else y
+
+
+both = pytest.mark.parametrize("estimator", IMAGE + MASKED, ids=lambda e: type(e).__name__)
+masked = pytest.mark.parametrize("estimator", MASKED, ids=lambda e: type(e).__name__)
+pytestmark = ignore_unconverged
+
+
+@both
+def test_learns_images(estimator):
+    X, y, masks = make_images()
+    t = targets(estimator, y, masks)
+    model = clone(estimator).set_params(random_state=0).fit(X, t)
+    assert model.score(X, t) > 0.9
+
+
+@both
+def test_labels_as_strings(estimator):
+    X, y, masks = make_images()
+    t = targets(estimator, y, masks)
+    names = np.array(["nothing", "lower", "upper"])
+    model = clone(estimator).set_params(random_state=0)
+    numbers = model.fit(X, t).predict(X)
+    words = model.fit(X, names[t]).predict(X)
+    assert words.dtype.kind == "U"
+    assert set(np.unique(words)) <= set(names)
+    assert np.mean(words == names[numbers]) > 0.9
+
+
+@both
+def test_layouts_give_the_same_answer(estimator):
+    X, y, masks = make_images()
+    t = targets(estimator, y, masks)
+    model = clone(estimator).set_params(random_state=0)
+    first = model.fit(X, t).predict(X)
+    last = np.ascontiguousarray(X.transpose(0, 2, 3, 1))
+    assert_array_equal(model.fit(last, t).predict(last), first)
+    assert_array_equal(model.predict(X), first)
+    grey = clone(model).fit(X[:, 0], t)
+    assert_array_equal(grey.predict(X[:, 0]), grey.predict(X[:, :1]))
+
+
+@both
+def test_subset_and_order_invariance(estimator):
+    X, y, masks = make_images()
+    t = targets(estimator, y, masks)
+    model = clone(estimator).set_params(random_state=0).fit(X, t)
+    order = np.random.RandomState(0).permutation(len(X))
+    whole = model.predict(X)
+    assert_array_equal(model.predict(X[order]), whole[order])
+    assert_array_equal(np.concatenate([model.predict(X[i : i + 1]) for i in range(len(X))]), whole)
+    if hasattr(model, "predict_proba"):
+        proba = model.predict_proba(X)
+        assert_allclose(model.predict_proba(X[order]), proba[order], rtol=1e-4, atol=1e-6)
+        assert_allclose(proba.sum(1), 1, rtol=1e-5)
+
+
+@both
+def test_fit_is_idempotent_bitwise_and_pickles(estimator):
+    X, y, masks = make_images()
+    t = targets(estimator, y, masks)
+    model = clone(estimator).set_params(random_state=0)
+    method = "predict_proba" if hasattr(model, "predict_proba") else "predict"
+    first = getattr(model.fit(X, t), method)(X)
+    torch.manual_seed(1)
+    assert_array_equal(getattr(model.fit(X, t), method)(X), first)
+    assert_array_equal(getattr(pickle.loads(pickle.dumps(model)), method)(X), first)
+
+
+@both
+def test_refit_on_another_size_and_channel_count(estimator):
+    model = clone(estimator).set_params(random_state=0)
+    for shape in ((8, 8, 3), (6, 10, 1), (9, 7, 4)):
+        X, y, masks = make_images(12, *shape)
+        assert len(model.fit(X, targets(estimator, y, masks)).predict(X)) == 12
+
+
+@both
+def test_read_only_memory_maps(estimator, tmp_path):
+    X, y, masks = make_images()
+    t = targets(estimator, y, masks)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    model = clone(estimator).set_params(random_state=0)
+    assert_array_equal(model.fit(mapped, t).predict(mapped), model.fit(X, t).predict(X))
+
+
+@both
+def test_wrong_channel_count(estimator):
+    X, y, masks = make_images()
+    model = clone(estimator).fit(X, targets(estimator, y, masks))
+    with pytest.raises(ValueError, match=r"3 channel|\(3, 8, 8\)"):
+        model.predict(X[:, :1])
+
+
+@both
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_infinity(estimator, value):
+    X, y, masks = make_images()
+    t = targets(estimator, y, masks)
+    model = clone(estimator).fit(X, t)
+    X = X.astype(float)
+    X[0, 0, 0, 0] = value
+    for call in (lambda: clone(estimator).fit(X, t), lambda: model.predict(X)):
+        with pytest.raises(ValueError, match="contains (NaN|infinity)"):
+            call()
+
+
+@both
+def test_empty_and_misfitting_inputs(estimator):
+    X, y, masks = make_images()
+    t = targets(estimator, y, masks)
+    with pytest.raises(ValueError, match="0 sample"):
+        clone(estimator).fit(X[:0], t[:0])
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples|expected masks"):
+        clone(estimator).fit(X, t[:-1])
+    with pytest.raises(ValueError, match="got shape"):
+        clone(estimator).fit(X[None], t)
+
+
+@both
+def test_one_class_and_one_sample(estimator):
+    X, y, masks = make_images()
+    one = np.full_like(targets(estimator, y, masks), 1)
+    assert (clone(estimator).fit(X, one).predict(X) == 1).all()
+    t = targets(estimator, y, masks)
+    assert clone(estimator).fit(X[:1], t[:1]).predict(X[:1]).shape == t[:1].shape
+
+
+@both
+@pytest.mark.parametrize("weight", [-1.0, 0.0, np.nan])
+def test_bad_weights(estimator, weight):
+    X, y, masks = make_images()
+    with pytest.raises(ValueError, match=r"[Ww]eight"):
+        clone(estimator).fit(X, targets(estimator, y, masks), np.full(len(X), weight))
+
+
+@masked
+def test_masks_of_the_wrong_shape(estimator):
+    X, _, masks = make_images()
+    with pytest.raises(ValueError, match=r"expected masks of shape \(24, 8, 8\).*got \(24, 8, 7\)"):
+        clone(estimator).fit(X, masks[:, :, :-1])
+    with pytest.raises(ValueError, match="Unknown label type"):
+        clone(estimator).fit(X, masks + 0.5)
+
+
+@masked
+def test_ignored_pixels_are_no_class(estimator):
+    X, _, masks = make_images()
+    masks = masks.copy()
+    masks[:, 0] = 255
+    model = clone(estimator).set_params(random_state=0, ignore_index=255).fit(X, masks)
+    assert model.classes_.tolist() == [0, 1, 2]
+    assert 255 not in model.predict(X)
+    assert model.score(X, masks) > 0.9
+    with pytest.raises(ValueError, match="no labelled pixel"):
+        clone(model).fit(X, np.full_like(masks, 255))
+
+
+@masked
+def test_any_image_size_in_predict(estimator):
+    X, _, masks = make_images()
+    model = clone(estimator).set_params(random_state=0).fit(X, masks)
+    for height, width in ((8, 8), (7, 13), (21, 5), (1, 1), (3, 2)):
+        image = np.zeros((2, 3, height, width), np.uint8)
+        assert model.predict(image).shape == (2, height, width)
+
+
+def test_flat_rows_are_the_images():
+    X, y, _ = make_images(channels=1)
+    for estimator in IMAGE:
+        rows = clone(estimator).set_params(random_state=0, image_shape=(1, 8, 8))
+        images = clone(estimator).set_params(random_state=0)
+        flat = X.reshape(len(X), -1)
+        assert_array_equal(rows.fit(flat, y).predict_proba(flat), images.fit(X, y).predict_proba(X))
+        assert_array_equal(rows.predict_proba(X), rows.predict_proba(flat))
+        with pytest.raises(ValueError, match="image_shape must be"):
+            rows.set_params(image_shape=(1, 8, 9)).fit(flat, y)

@@ -1,0 +1,127 @@
+"""The command line, with small line-ups in place of the real ones."""
+
+import builtins
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.dummy import DummyClassifier
+from sklearn.naive_bayes import GaussianNB
+
+from sklearn_nets import __main__ as cli
+
+DIGITS, LABELS = (part[:200] for part in load_digits(return_X_y=True))
+
+
+class Everywhere(DummyClassifier):
+    """The most frequent class, at every pixel."""
+
+    def fit(self, X, y):
+        return super().fit(np.zeros((y.size, 1)), y.ravel())
+
+    def predict(self, X):
+        return np.full(X.shape[:3], super().predict(np.zeros((1, 1)))[0])
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Replace the line-ups; return the seeds that they were asked for."""
+    asked = []
+
+    def digits(random_state):
+        asked.append(("digits", random_state))
+        return {"Bayes": GaussianNB(var_smoothing=0.1), "dummy": DummyClassifier()}, DIGITS, LABELS
+
+    def scenes(random_state):
+        asked.append(("scenes", random_state))
+        rng = np.random.default_rng(random_state)
+        images = rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+        return {"everywhere": Everywhere()}, images, rng.integers(0, 3, (12, 8, 8))
+
+    makers = {"digits": digits, "scenes": scenes}
+    jobs = {name: (title, makers[name], show) for name, (title, _, show) in cli.JOBS.items()}
+    monkeypatch.setattr(cli, "JOBS", jobs)
+    return asked
+
+
+@pytest.mark.parametrize("rich", [True, False])
+def test_compare_digits_prints_tables_and_writes_a_page(small, tmp_path, capsys, monkeypatch, rich):
+    if rich:
+        pytest.importorskip("rich")
+    else:
+        real = builtins.__import__
+
+        def without(name, *args, **kwargs):
+            if name.startswith("rich"):
+                raise ImportError(name)
+            return real(name, *args, **kwargs)
+
+        monkeypatch.setattr(builtins, "__import__", without)
+    page = tmp_path / "page.html"
+    assert (
+        cli.main(["compare", "digits", "--folds", "3", "--seed", "7", "--output", str(page)]) == 0
+    )
+    out, err = capsys.readouterr()
+    assert small == [("digits", 7)]
+    assert err == ""
+    for word in [
+        "accuracy",
+        "macro precision",
+        "macro recall",
+        "fit [s]",
+        "predict [s]",
+        "parameters",
+        "device",
+        "200 samples",
+        "3 folds",
+        "Bayes",
+        "dummy",
+        str(page),
+    ]:
+        assert word in out  # fmt: skip
+    assert ("┃" in out) == rich
+    accuracies = [word for word in out.split() if word.startswith("0.")]
+    assert all(a in page.read_text(encoding="utf-8") for a in accuracies)
+
+
+def test_plain_compare_runs_both_jobs_into_one_page(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["compare", "--folds", "2"]) == 0
+    assert small == [("digits", 0), ("scenes", 0)]
+    page = (tmp_path / "comparison.html").read_text(encoding="utf-8")
+    assert "Digits" in page
+    assert "Scenes" in page
+    assert "mean IoU" in page
+    assert "mean IoU" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["judge"], "invalid choice: 'judge'"),
+        (["compare", "letters"], "invalid choice: 'letters' (choose from"),
+        (["compare", "--folds", "1"], "--folds: expected a whole number 2 to 20, got '1'"),
+        (["compare", "--folds", "two"], "got 'two'"),
+        (["compare", "--seed", "-1"], "--seed: expected a whole number"),
+        (["compare", "--output", "no/such/place.html"], "the folder 'no/such' does not exist"),
+        (["compare", "--output", "."], "is a folder"),
+        (["compare", "--what"], "unrecognized arguments: --what"),
+    ],
+)
+def test_bad_arguments_leave_with_two_and_a_message(small, arguments, message, capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main(arguments)
+    assert left.value.code == 2
+    assert not small
+    assert message in capsys.readouterr().err
+
+
+def test_help_names_every_option(capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main(["compare", "--help"])
+    assert left.value.code == 0
+    out = capsys.readouterr().out
+    assert all(word in out for word in ["digits", "scenes", "--output", "--folds", "--seed"])
+    assert "(default: 5)" in out
+    assert "None" not in out

@@ -1,0 +1,76 @@
+"""Metrics of masks against scikit-learn's, pixel by pixel."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from sklearn import metrics as reference
+
+from sklearn_nets import metrics
+
+
+@pytest.fixture
+def masks():
+    rng = np.random.RandomState(0)
+    y_true = rng.randint(0, 4, (5, 6, 7))
+    return y_true, np.where(rng.uniform(size=y_true.shape) < 0.7, y_true, rng.randint(0, 4))
+
+
+def test_equal_to_scikit_learn(masks):
+    y_true, y_pred = masks
+    flat = y_true.ravel(), y_pred.ravel()
+    assert_allclose(metrics.confusion_matrix(*masks), reference.confusion_matrix(*flat))
+    assert_allclose(metrics.mean_iou_score(*masks), reference.jaccard_score(*flat, average="macro"))
+    assert_allclose(metrics.pixel_accuracy_score(*masks), reference.accuracy_score(*flat))
+    scores = metrics.class_scores(metrics.confusion_matrix(*masks))
+    precision, recall, *_ = reference.precision_recall_fscore_support(*flat)
+    assert_allclose(scores["precision"], precision)
+    assert_allclose(scores["recall"], recall)
+
+
+def test_definitions(masks):
+    y_true, y_pred = masks
+    scores = metrics.class_scores(metrics.confusion_matrix(*masks))
+    for c in range(4):
+        TP = np.sum((y_true == c) & (y_pred == c))
+        FP = np.sum((y_true != c) & (y_pred == c))
+        FN = np.sum((y_true == c) & (y_pred != c))
+        assert scores["precision"][c] == TP / (TP + FP)
+        assert scores["recall"][c] == TP / (TP + FN)
+        assert scores["iou"][c] == TP / (TP + FP + FN)
+
+
+def test_ignored_pixels_and_weights(masks):
+    y_true, y_pred = masks
+    judged = y_true != 2
+    expected = reference.jaccard_score(y_true[judged], y_pred[judged], average="macro")
+    assert_allclose(metrics.mean_iou_score(y_true, y_pred, ignore_index=2), expected)
+    weight = np.array([2, 0, 1, 3, 0])
+    assert_allclose(
+        metrics.mean_iou_score(y_true, y_pred, sample_weight=weight),
+        metrics.mean_iou_score(np.repeat(y_true, weight, 0), np.repeat(y_pred, weight, 0)),
+    )
+
+
+def test_tensors_and_strings(masks):
+    names = np.array(["sky", "road", "car", "tree"])
+    expected = metrics.mean_iou_score(*masks)
+    assert metrics.mean_iou_score(*(torch.from_numpy(m) for m in masks)) == expected
+    assert_allclose(metrics.mean_iou_score(*(names[m] for m in masks)), expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([[0, 1]], [[0, 1, 1]]), r"expected shape \(1, 2\), got \(1, 3\)"),
+        (([], []), "nothing to judge"),
+    ],
+)
+def test_bad_masks(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.mean_iou_score(*arguments)
+
+
+def test_unknown_labels_are_named():
+    with pytest.raises(ValueError, match=r"Found the labels \[9\]"):
+        metrics.confusion_matrix([0, 9], [0, 0], classes=[0, 1])

@@ -1,0 +1,373 @@
+"""The perceptrons against scikit-learn's: the same seed gives the same net."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import skorch
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import neural_network as reference
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_digits, make_multilabel_classification
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_nets.modules import losses
+from sklearn_nets.modules.mlp import MLP
+from sklearn_nets.neural_network import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:500] / 16, y[:500]
+
+
+@pytest.fixture(scope="module")
+def diabetes():
+    X, y = load_diabetes(return_X_y=True)
+    return X, y / 100
+
+
+SETTINGS = [
+    {},
+    {"solver": "sgd"},
+    {"solver": "sgd", "nesterovs_momentum": False},
+    {"solver": "sgd", "momentum": 0.0},
+    {"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 2, "tol": 1e-2},
+    {"solver": "sgd", "learning_rate": "invscaling", "power_t": 0.2},
+    {"early_stopping": True, "n_iter_no_change": 3},
+    {"solver": "lbfgs"},
+    {"activation": "logistic", "hidden_layer_sizes": (30, 20)},
+    {"activation": "tanh", "batch_size": 32},
+    {"activation": "identity", "shuffle": False},
+    {"alpha": 1.0, "beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-4},
+]
+
+
+def assert_same_net(ours, theirs, X):
+    """Same weights, losses and predictions up to the rounding of the order of sums."""
+    assert ours.n_iter_ == theirs.n_iter_
+    for a, b in zip(ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_):
+        assert_allclose(a, b, rtol=1e-7, atol=1e-9)
+    assert_allclose(ours.loss_, theirs.loss_, rtol=1e-9)
+    if theirs.solver != "lbfgs":
+        assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
+        assert ours.t_ == theirs.t_
+        assert ours.best_loss_ == pytest.approx(theirs.best_loss_)
+        if theirs.early_stopping:
+            assert_allclose(ours.validation_scores_, theirs.validation_scores_)
+            assert ours.best_validation_score_ == pytest.approx(theirs.best_validation_score_)
+    assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-7)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("task", ["ten classes", "two classes", "weighted"])
+def test_same_seed_same_classifier(digits, settings, task):
+    X, y = digits
+    y = y > 4 if task == "two classes" else y
+    weight = None
+    if task == "weighted":
+        weight = np.random.RandomState(0).uniform(0.1, 2, len(y))
+    settings = {"max_iter": 12, "random_state": 3, **settings}
+    theirs = reference.MLPClassifier(**settings).fit(X, y, weight)
+    ours = MLPClassifier(**settings).fit(X, y, weight)
+    assert_same_net(ours, theirs, X)
+    assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("settings", [*SETTINGS, {"loss": "poisson"}], ids=str)
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_same_seed_same_regressor(diabetes, settings, n_outputs):
+    X, y = diabetes
+    if n_outputs == 2:
+        if settings.get("solver") == "lbfgs":
+            pytest.skip("scikit-learn's line search sees another function than its gradient")
+        y = np.c_[y, y[::-1]]
+    settings = {"max_iter": 12, "random_state": 3, "learning_rate_init": 0.01, **settings}
+    theirs = reference.MLPRegressor(**settings).fit(X, y)
+    ours = MLPRegressor(**settings).fit(X, y)
+    assert_same_net(ours, theirs, X)
+
+
+def test_lbfgs_with_several_outputs_finds_a_lower_loss(diabetes):
+    X, y = diabetes
+    y = np.c_[y, y[::-1]]
+    settings = {"solver": "lbfgs", "max_iter": 100, "random_state": 0, "alpha": 0}
+    theirs = reference.MLPRegressor(**settings).fit(X, y)
+    ours = MLPRegressor(**settings).fit(X, y)
+    assert ours.loss_ <= theirs.loss_ * 1.05
+    assert ours.loss_ == pytest.approx(0.5 * np.mean((ours.predict(X) - y) ** 2))
+
+
+def test_multilabel_like_scikit_learn():
+    X, y = make_multilabel_classification(n_samples=200, random_state=0)
+    settings = {"max_iter": 15, "random_state": 0}
+    theirs = reference.MLPClassifier(**settings).fit(X, y)
+    ours = MLPClassifier(**settings).fit(X, y)
+    assert_same_net(ours, theirs, X)
+    assert ours.predict(X).dtype == theirs.predict(X).dtype
+
+
+@pytest.mark.parametrize("estimator", ["MLPClassifier", "MLPRegressor"])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_partial_fit_and_warm_start_like_scikit_learn(digits, estimator, solver):
+    X, y = digits
+    ours_class = {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}[estimator]
+    theirs_class = getattr(reference, estimator)
+    classes = {"classes": np.arange(10)} if estimator == "MLPClassifier" else {}
+    ours, theirs = (c(random_state=1, solver=solver) for c in (ours_class, theirs_class))
+    for start in range(0, 500, 125):
+        for model in (ours, theirs):
+            model.partial_fit(X[start : start + 125], y[start : start + 125], **classes)
+        classes = {}
+    assert_same_net(ours, theirs, X)
+    ours, theirs = (
+        c(random_state=1, solver=solver, warm_start=True, max_iter=4)
+        for c in (ours_class, theirs_class)
+    )
+    for max_iter in (4, 3):
+        for model in (ours, theirs):
+            model.set_params(max_iter=max_iter).fit(X, y)
+    assert len(ours.loss_curve_) == 7
+    assert_same_net(ours, theirs, X)
+
+
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss", ["cross", "binary", "squared", "poisson"])
+def test_gradient_equals_autograd(activation, weighted, loss):
+    random_state = np.random.RandomState(0)
+    n, n_outputs = 30, 3
+    net = MLP([5, 7, 6, n_outputs], activation, torch.float64).initialize(random_state)
+    X = torch.from_numpy(random_state.randn(n, 5))
+    weight = torch.from_numpy(random_state.uniform(size=n)) if weighted else None
+    counts = torch.from_numpy(random_state.poisson(2, (n, n_outputs)).astype(float))
+    criterion, y = {
+        "cross": (losses.CrossEntropy(), torch.from_numpy(random_state.randint(0, 3, n))),
+        "binary": (losses.BinaryCrossEntropy(), (counts > 1).double()),
+        "squared": (losses.SquaredError(), counts),
+        "poisson": (losses.HalfPoissonDeviance(), counts),
+    }[loss]
+    expected = criterion(net(X), y, weight)
+    expected.backward()
+    by_autograd = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    value = net.gradient(X, y, weight, criterion)
+    assert_allclose(float(value), float(expected.detach()), rtol=1e-12)
+    for p, grad in zip(net.parameters(), by_autograd):
+        assert_allclose(p.grad.numpy(), grad.numpy(), rtol=1e-9, atol=1e-14)
+
+
+def test_module_takes_hand_built_weights_that_separate_any_points():
+    """relu(1 - Σ(relu(x - xᵢ) + relu(xᵢ - x))) is 1 at the integer point xᵢ, 0 at all others."""
+    rng = np.random.RandomState(0)
+    D, N = 3, 20
+    points = np.unique(rng.randint(-5, 6, (4 * N, D)), axis=0)
+    points = points[rng.permutation(len(points))[:N]]
+    labels = rng.randint(0, 4, N)
+    net = MLP([D, 2 * N * D, N, 4], "relu", torch.float64)
+    eye = np.eye(D)
+    first = np.concatenate([np.r_[eye, -eye] for _ in points])  # (2ND, D)
+    bias = np.concatenate([np.r_[-p, p] for p in points])
+    second = -np.kron(np.eye(N), np.ones(2 * D))  # (N, 2ND)
+    last = np.eye(4)[labels].T  # (4, N)
+    state = {
+        "layers.0.weight": first, "layers.0.bias": bias, "layers.1.weight": second,
+        "layers.1.bias": np.ones(N), "layers.2.weight": last, "layers.2.bias": np.zeros(4),
+    }  # fmt: skip
+    net.load_state_dict({name: torch.from_numpy(w.astype(float)) for name, w in state.items()})
+    with torch.no_grad():
+        z = net(torch.from_numpy(points.astype(float)))
+    assert_array_equal(z.argmax(1).numpy(), labels)
+    assert_array_equal(z.numpy(), np.eye(4)[labels])
+
+
+def test_bitwise_reproducible_whatever_the_global_seeds(digits):
+    X, y = digits
+    fits = []
+    for seed in (0, 1):
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        fits.append(MLPClassifier(max_iter=5, random_state=7, early_stopping=True).fit(X, y))
+    for a, b in zip(fits[0].coefs_, fits[1].coefs_):
+        assert_array_equal(a, b)
+
+
+def test_integer_weight_is_repetition_and_zero_weight_is_absence(digits):
+    X, y = digits[0][:60], digits[1][:60]
+    weight = np.random.RandomState(0).randint(0, 4, 60)
+    settings = {"max_iter": 30, "random_state": 0}
+    weighted = MLPClassifier(**settings).fit(X, y, weight)
+    repeated = MLPClassifier(**settings).fit(np.repeat(X, weight, 0), np.repeat(y, weight))
+    assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-7)
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 3.0, 1: 0.5}])
+def test_class_weight_is_the_product(digits, class_weight):
+    X, y = digits[0][:100], digits[1][:100]
+    by_class = MLPClassifier(class_weight=class_weight, max_iter=10, random_state=0).fit(X, y)
+    factor = {c: len(y) / (10 * np.sum(y == c)) for c in range(10)}
+    factor = factor if class_weight == "balanced" else class_weight
+    weight = np.array([factor.get(c, 1.0) for c in y])
+    by_sample = MLPClassifier(max_iter=10, random_state=0).fit(X, y, weight)
+    assert_allclose(by_class.predict_proba(X), by_sample.predict_proba(X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_own_validation_set(digits, early_stopping):
+    X, y = digits
+    names = np.array(list("abcdefghij"))[y]
+    model = MLPClassifier(max_iter=8, random_state=0, early_stopping=early_stopping)
+    model.fit(X[:400], names[:400], X_val=X[400:], y_val=names[400:])
+    assert len(model.validation_scores_) == len(model.validation_loss_curve_) == model.n_iter_
+    score = model.score(X[400:], names[400:])
+    if early_stopping:  # the best weights are back
+        assert score == max(model.validation_scores_) == model.best_validation_score_
+    else:
+        assert score == model.validation_scores_[-1]
+        without = MLPClassifier(max_iter=8, random_state=0).fit(X[:400], names[:400])
+        assert_array_equal(model.coefs_[0], without.coefs_[0])
+
+
+def test_validation_set_must_be_whole(digits):
+    X, y = digits
+    with pytest.raises(ValueError, match="X_val is provided, but y_val was not"):
+        MLPClassifier().fit(X, y, X_val=X)
+    with pytest.raises(ValueError, match="not in `self.classes_`"):
+        MLPClassifier().fit(X[y < 5], y[y < 5], X_val=X, y_val=y)
+
+
+def test_history_and_skorch_callbacks(digits):
+    X, y = digits
+    seen = []
+
+    class Spy(skorch.callbacks.Callback):
+        def on_batch_end(self, net, **kwargs):
+            seen.append(float(kwargs["loss"]))
+
+    stopper = skorch.callbacks.EarlyStopping("train_loss", patience=1, threshold=10, sink=None)
+    model = MLPClassifier(max_iter=50, random_state=0, callbacks=[Spy()]).fit(X, y)
+    assert isinstance(model.net_, skorch.NeuralNet)
+    assert len(model.history_) == model.n_iter_ == 50
+    assert_array_equal(model.history_[:, "train_loss"], model.loss_curve_)
+    assert len(seen) == 50 * 3
+    plain = MLPClassifier(max_iter=50, random_state=0).fit(X, y)
+    assert_array_equal(plain.coefs_[0], model.coefs_[0])
+    stopped = MLPClassifier(max_iter=50, random_state=0, callbacks=[stopper]).fit(X, y)
+    assert stopped.n_iter_ < 5
+
+
+def test_interrupt_keeps_the_weights_so_far(digits):
+    X, y = digits
+
+    class Interrupt(skorch.callbacks.Callback):
+        def on_batch_end(self, net, **kwargs):
+            if len(net.history) == 3:
+                raise KeyboardInterrupt
+
+    model = MLPClassifier(random_state=0, callbacks=[Interrupt()])
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model.fit(X, y)
+    assert model.n_iter_ == 2
+    assert model.predict_proba(X).shape == (500, 10)
+
+
+def test_a_loss_that_turns_nan_names_epoch_and_learning_rate(digits):
+    X, y = digits
+    model = MLPRegressor(solver="sgd", learning_rate_init=1e6, activation="identity")
+    with pytest.raises(ValueError, match=r"in epoch \d+ with learning_rate_init=1000000"):
+        model.fit(X, y)
+
+
+def test_unconverged_training_warns(digits):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        with pytest.raises(ConvergenceWarning, match=r"Maximum iterations \(2\) reached"):
+            MLPClassifier(max_iter=2).fit(*digits)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"device": "tpu"}, "device must be 'auto', 'cpu', 'cuda'"),
+        ({"precision": "bfloat16"}, "computes in float32 or float64"),
+        ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes must be > 0"),
+        ({"solver": "newton"}, "The 'solver' parameter"),
+        ({"n_iter_no_change": -1}, "The 'n_iter_no_change' parameter"),
+    ],
+)
+def test_bad_parameters(digits, settings, message):
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(**settings).fit(*digits)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_where_there_is_none(digits):
+    with pytest.raises(ValueError, match="torch finds 0 cuda device"):
+        MLPClassifier(device="cuda").fit(*digits)
+
+
+@pytest.mark.parametrize("weight", [np.zeros(500), -np.ones(500), np.ones(3), np.full(500, np.nan)])
+def test_bad_weights(digits, weight):
+    with pytest.raises(ValueError, match=r"[Ww]eight"):
+        MLPClassifier().fit(*digits, sample_weight=weight)
+
+
+def test_tensors_in_tensors_out(digits, device):
+    X, y = digits
+    X_t = torch.from_numpy(X).to(device)
+    model = MLPClassifier(max_iter=5, random_state=0).fit(X_t, torch.from_numpy(y).to(device))
+    proba, labels = model.predict_proba(X_t), model.predict(X_t)
+    assert isinstance(labels, torch.Tensor)
+    assert labels.device == proba.device == X_t.device
+    assert proba.dtype == torch.float64
+    on_numpy = MLPClassifier(max_iter=5, random_state=0, device="cpu").fit(X, y)
+    tolerance = 1e-9 if device == "cpu" else 1e-3
+    assert_allclose(proba.cpu().numpy(), on_numpy.predict_proba(X), rtol=tolerance, atol=tolerance)
+    assert model.score(X_t, y) == model.score(X, y)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (torch.zeros(5), "Expected 2D array, got 1D tensor"),
+        (torch.full((4, 2), torch.nan), "Input X contains NaN"),
+        (torch.full((4, 2), torch.inf), "Input X contains infinity"),
+        (torch.zeros(0, 3), "0 sample"),
+        (torch.zeros(4, 2, dtype=torch.complex64), "Complex data not supported"),
+        (torch.zeros(3, 2), "inconsistent numbers of samples"),
+    ],
+)
+def test_bad_tensors(X, message):
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier().fit(X, [0, 1, 0, 1])
+
+
+def test_coefs_can_be_set_and_pickle_is_small(digits):
+    X, y = digits
+    model = MLPClassifier(max_iter=3, random_state=0).fit(X, y)
+    other = MLPClassifier(max_iter=1, random_state=1).fit(X, y)
+    other.coefs_, other.intercepts_ = model.coefs_, model.intercepts_
+    assert_array_equal(other.predict_proba(X), model.predict_proba(X))
+    data = pickle.dumps(model)
+    assert_array_equal(pickle.loads(data).predict_proba(X), model.predict_proba(X))
+    weights = 8 * model.n_parameters_
+    assert model.n_parameters_ == 64 * 100 + 100 + 100 * 10 + 10
+    assert len(data) < 3.6 * weights  # the weights and Adam's two moments
+    more = pickle.loads(data)
+    for m in (model, more):
+        m.partial_fit(X, y)
+    assert_array_equal(more.coefs_[0], model.coefs_[0])
+
+
+def test_clone_and_repr(digits):
+    model = MLPClassifier((5, 4), "tanh", alpha=0.1)
+    assert clone(model).get_params() == model.get_params()
+    assert repr(model) == "MLPClassifier(activation='tanh', alpha=0.1, hidden_layer_sizes=(5, 4))"
+    assert MLPRegressor("poisson", (3,)).get_params()["loss"] == "poisson"
+    ours, theirs = MLPClassifier().get_params(), reference.MLPClassifier().get_params()
+    assert {name: ours[name] for name in theirs} == theirs

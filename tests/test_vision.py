@@ -1,0 +1,171 @@
+"""The image classifiers in scikit-learn's company."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import skorch
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_nets.vision import CNNClassifier, ViTClassifier
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+SMALL = {
+    CNNClassifier: {"channels": (8, 16), "learning_rate_init": 0.01, "max_iter": 12},
+    ViTClassifier: {"embed_dim": 16, "depth": 1, "num_heads": 2, "learning_rate_init": 0.01,
+                    "max_iter": 30},
+}  # fmt: skip
+each = pytest.mark.parametrize("cls", SMALL)
+
+
+def small(cls, **settings):
+    return cls(random_state=0, **{**SMALL[cls], **settings})
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = load_digits()
+    return data.images[:300], data.target[:300]
+
+
+@each
+def test_pipelines_with_scaler_and_pca(cls, digits):
+    X, y = digits
+    rows = X.reshape(300, -1)
+    scaled = make_pipeline(StandardScaler(), small(cls, image_shape=(1, 8, 8)))
+    reduced = make_pipeline(PCA(49, random_state=0), small(cls, image_shape=(1, 7, 7)))
+    for pipe in (scaled, reduced):
+        assert pipe.fit(rows, y).score(rows, y) > 0.6
+
+
+@each
+def test_cross_validate_and_grid_search_on_images(cls, digits):
+    X, y = digits
+    scores = cross_validate(small(cls), X, y, cv=2, return_train_score=True, error_score="raise")
+    assert len(scores["test_score"]) == 2
+    architecture = {"channels": [(4,), (8, 16)]} if cls is CNNClassifier else {"depth": [1, 2]}
+    search = GridSearchCV(
+        small(cls, max_iter=2), {**architecture, "learning_rate_init": [1e-3, 1e-2]}, cv=2,
+        error_score="raise",
+    )  # fmt: skip
+    search.fit(X, y)
+    assert search.best_estimator_.n_parameters_ > 0
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+@each
+def test_pandas_rows_keep_feature_names(cls, digits):
+    X, y = digits
+    frame = pd.DataFrame(X.reshape(300, -1), columns=[f"pixel{i}" for i in range(64)])
+    model = small(cls, image_shape=(1, 8, 8), max_iter=2).fit(frame, y)
+    assert_array_equal(model.feature_names_in_, frame.columns)
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[frame.columns[::-1]])
+
+
+@each
+def test_early_stopping_and_own_validation_set(cls, digits):
+    X, y = digits
+    model = small(cls, early_stopping=True).fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
+    assert model.score(X[200:], y[200:]) == model.best_validation_score_
+    assert len(model.validation_loss_curve_) == model.n_iter_
+
+
+@each
+def test_tensors_in_tensors_out(cls, digits, device):
+    X, y = digits
+    X_t = torch.from_numpy(X).to(device)
+    model = small(cls, max_iter=2).fit(X_t, y)
+    assert model.predict(X_t).device == X_t.device
+    proba = model.predict_proba(X_t)
+    assert proba.dtype == torch.float64  # as scikit-learn answers for float64 X
+    assert_allclose(proba.cpu().numpy(), model.predict_proba(X), rtol=1e-3, atol=1e-5)
+
+
+@each
+def test_uint8_pixels_and_float_pixels_are_one(cls, digits):
+    X, y = digits
+    from_bytes = small(cls, max_iter=2).fit(X.astype(np.uint8), y)
+    from_floats = small(cls, max_iter=2).fit(X.astype(np.float32), y)
+    assert_allclose(
+        from_bytes.predict_proba(X.astype(np.uint8)), from_floats.predict_proba(X), rtol=1e-4
+    )
+
+
+@each
+def test_precision(cls, digits):
+    X, y = digits
+    types = {"auto": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
+    for precision, expected in types.items():
+        model = small(cls, max_iter=2, precision=precision).fit(X, y)
+        assert {p.dtype for p in model.net_.module_.parameters()} == {expected}
+        assert np.isfinite(model.loss_)
+    flat = X.reshape(300, -1)
+    tabular = small(cls, max_iter=1).fit(flat, y)
+    assert next(tabular.net_.module_.parameters()).dtype == torch.float64
+
+
+@each
+def test_class_weight_partial_fit_and_multilabel(cls, digits):
+    X, y = digits
+    model = small(cls, class_weight="balanced")
+    for _ in range(2):
+        model.partial_fit(X, y, classes=np.arange(10))
+    assert model.predict_proba(X).shape == (300, 10)
+    Y = np.c_[y > 4, y % 2]
+    prediction = small(cls).fit(X, Y).predict(X)
+    assert prediction.shape == (300, 2)
+    assert np.mean(prediction == Y) > 0.7
+
+
+@each
+def test_unseen_image_size(cls, digits):
+    X, y = digits
+    model = small(cls, max_iter=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"fitted on images of .* \(1, 8, 8\), got \(1, 7, 8\)"):
+        model.predict(X[:, 1:])
+
+
+@each
+def test_integer_weight_is_repetition(cls, digits):
+    """Exact in float64: no batch statistics stand between samples."""
+    X, y = digits[0][:40], digits[1][:40]
+    weight = np.random.RandomState(0).randint(0, 3, 40)
+    settings = {"max_iter": 5, "precision": "float64"}
+    weighted = small(cls, **settings).fit(X, y, weight)
+    repeated = small(cls, **settings).fit(np.repeat(X, weight, 0), np.repeat(y, weight))
+    assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-6)
+
+
+@each
+def test_batch_callbacks_change_nothing(cls, digits):
+    X, y = digits
+    norms = []
+
+    class Spy(skorch.callbacks.Callback):
+        def on_grad_computed(self, net, named_parameters, **kwargs):
+            norms.append(sum(float(p.grad.norm()) for _, p in named_parameters))
+
+    spied = small(cls, max_iter=2, callbacks=[Spy()]).fit(X, y)
+    plain = small(cls, max_iter=2).fit(X, y)
+    assert len(norms) == 4
+    assert_array_equal(spied.predict_proba(X), plain.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"patch_size": 9}, "patch_size"),
+        ({"embed_dim": 10, "num_heads": 4}, "num_heads"),
+        ({"pool": "max"}, "The 'pool' parameter"),
+    ],
+)
+def test_bad_transformer(digits, settings, message):
+    with pytest.raises(ValueError, match=message):
+        ViTClassifier(**settings).fit(*digits)
