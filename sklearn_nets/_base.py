@@ -403,7 +403,9 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
             verbose=self.verbose, bridge=bridge,
         )  # fmt: skip
         net.loss_scale = net.criterion_.reported_scale(self.n_outputs_)
-        self.loss_ = float(net.loss_and_gradient(job.train.X, job.train.y, job.train.weight))
+        net.prepare_gradient()
+        loss = net.batch_gradient(job.train.X, job.train.y, job.train.weight)
+        self.loss_ = float(loss) / job.train.n_samples
         self.t_ = 0
         bridge.end()
 

@@ -41,7 +41,7 @@ def train_lbfgs(net, batches, *, max_iter, max_fun, tol, verbose, bridge):
 
     def objective(theta):
         load(theta)
-        loss = net.loss_and_gradient(batches.X, batches.y, batches.weight)
+        loss = net.batch_gradient(batches.X, batches.y, batches.weight) / batches.n_samples
         flat = torch.cat([p.grad.reshape(-1) for p in params])
         return float(loss), flat.cpu().numpy().astype(np.float64)
 
@@ -64,6 +64,7 @@ def train_lbfgs(net, batches, *, max_iter, max_fun, tol, verbose, bridge):
     start = torch.cat([p.detach().reshape(-1) for p in params]).cpu().numpy().astype(np.float64)
     net.notify("on_train_begin", X=batches, y=None)
     net.module_.train()
+    net.prepare_gradient()
     try:
         result = scipy.optimize.minimize(
             objective,

@@ -21,34 +21,33 @@ class Adam(torch.optim.Adam):
         super().__init__(params, lr=lr, betas=betas, eps=eps, fused=True)
         self._lists = None
 
-    @torch.no_grad()
     def lean_step(self):
         """One step over all parameters; every parameter must hold a gradient."""
         (group,) = self.param_groups
         if self._lists is None:
             self._lists = self._make_lists(group["params"])
         params, first, second, steps = self._lists
-        torch._foreach_add_(steps, 1)
+        steps[0].add_(1)
         self._t += 1
         beta1, beta2 = group["betas"]
         eps = group["eps"] / (1 - beta2**self._t) ** 0.5
         torch._fused_adam_(
-            params, [p.grad for p in params], first, second, [], steps,
+            params, [p.grad for p in group["params"]], first, second, [], steps,
             lr=group["lr"], beta1=beta1, beta2=beta2, eps=eps,
             weight_decay=0.0, amsgrad=False, maximize=False,
         )  # fmt: skip
 
     def _make_lists(self, params):
+        self._t = int(self.state[params[0]].get("step", 0))
+        # one counter for all: the fused kernel only reads it
+        step = torch.full((), float(self._t), device=params[0].device)
         for p in params:
             if not self.state[p]:
-                self.state[p] = {
-                    "step": torch.zeros((), dtype=torch.float32, device=p.device),
-                    "exp_avg": torch.zeros_like(p, memory_format=torch.preserve_format),
-                    "exp_avg_sq": torch.zeros_like(p, memory_format=torch.preserve_format),
-                }
-        self._t = int(self.state[params[0]]["step"])
-        keys = ("exp_avg", "exp_avg_sq", "step")
-        return params, *([self.state[p][key] for p in params] for key in keys)
+                self.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+            self.state[p]["step"] = step
+        first, second = ([self.state[p][key] for p in params] for key in ("exp_avg", "exp_avg_sq"))
+        # detached: the kernel writes to the weights behind autograd's back, as it is meant to
+        return [p.detach() for p in params], first, second, [step] * len(params)
 
     def load_state_dict(self, state_dict):
         self._lists = None

@@ -47,14 +47,6 @@ class TrainingNet(skorch.NeuralNet):
     def get_loss(self, y_pred, y_true, X=None, training=False):
         return self.criterion_(y_pred, y_true)
 
-    def initialize_optimizer(self, triggered_directly=None):
-        super().initialize_optimizer(triggered_directly)
-        self.penalized_ = self._penalized()
-        return self
-
-    def _penalized(self):
-        return [p for p in self.module_.parameters() if p.ndim > 1]
-
     def fit_loop(self, X, y=None, epochs=None, *, epoch_end=None, **fit_params):
         """Run the epochs.
 
@@ -69,6 +61,7 @@ class TrainingNet(skorch.NeuralNet):
         """
         listens = any(_listens_to_batches(callback) for _, callback in self.callbacks_)
         run_epoch = self._run_epoch_with_callbacks if listens else self._run_epoch
+        self.prepare_gradient()
         for _ in range(epochs):
             self.notify("on_epoch_begin", dataset_train=X, dataset_valid=None)
             self.module_.train()
@@ -96,62 +89,59 @@ class TrainingNet(skorch.NeuralNet):
     def _run_epoch(self, batches):
         total = 0.0
         for batch in batches:
-            total += self._step(*batch) * len(batch[0])
+            total += self.batch_gradient(*batch)
+            self.optimizer_.lean_step()
         return total
 
     def _run_epoch_with_callbacks(self, batches):
         total = 0.0
         for X, y, weight in batches:
-            batch = (X, y)
-            self.notify("on_batch_begin", batch=batch, training=True)
-            loss = self._step(X, y, weight, notify=batch)
-            total += loss * len(X)
-            self.history.record_batch("train_loss", loss.item())
+            told = {"batch": (X, y), "training": True}
+            self.notify("on_batch_begin", **told)
+            loss = self.batch_gradient(X, y, weight)
+            self.notify(
+                "on_grad_computed", named_parameters=list(self.get_all_learnable_params()), **told
+            )
+            self.optimizer_.lean_step()
+            total += loss
+            self.history.record_batch("train_loss", float(loss) / len(X))
             self.history.record_batch("train_batch_size", len(X))
-            self.notify("on_batch_end", batch=batch, training=True, loss=loss)
+            self.notify("on_batch_end", **told, loss=loss / len(X))
         return total
 
-    def _step(self, X, y, weight, notify=None):
-        loss = self.loss_and_gradient(X, y, weight)
-        if notify is not None:
-            self.notify(
-                "on_grad_computed",
-                named_parameters=list(self.get_all_learnable_params()),
-                batch=notify,
-                training=True,
+    def prepare_gradient(self):
+        """Choose how gradients are found: the module's own way, or by differentiation."""
+        if hasattr(self.module_, "make_gradient"):
+            self.batch_gradient = torch.no_grad()(
+                self.module_.make_gradient(self.criterion_, self.alpha, self.loss_scale)
             )
-        self.optimizer_.lean_step()
-        return loss
-
-    def loss_and_gradient(self, X, y, weight):
-        """Penalised loss of a batch as a scalar tensor; gradients are left in the parameters."""
-        module, criterion = self.module_, self.criterion_
-        if hasattr(module, "gradient"):
-            loss = module.gradient(X, y, weight, criterion)
         else:
-            self.optimizer_.zero_grad(set_to_none=True)
-            with self.autocast(X.device):
-                z = module(X)
-            loss = criterion(z.float() if self.amp_dtype else z, y, weight)
-            loss.backward()
-            loss = loss.detach()
-        if self.loss_scale != 1:
-            loss = loss * self.loss_scale
-        return self._penalize(loss, len(X) if weight is None else weight.sum())
+            self.batch_gradient = self._differentiate
+            self._penalized = [p for p in self.module_.parameters() if p.ndim > 1]
+
+    def _differentiate(self, X, y, weight):
+        """n times the penalised loss of a batch, its gradient left in the parameters."""
+        self.optimizer_.zero_grad(set_to_none=True)
+        with self.autocast(X.device):
+            z = self.module_(X)
+        loss = self.criterion_(z.float() if self.amp_dtype else z, y, weight)
+        loss.backward()
+        return self._penalize(loss.detach(), len(X), len(X) if weight is None else weight.sum())
 
     @torch.no_grad()
-    def _penalize(self, loss, weight_sum):
+    def _penalize(self, loss, n, weight_sum):
+        loss = loss * (n * self.loss_scale)
         if not self.alpha:
             return loss
+        weights = self._penalized
         strength = self.alpha / weight_sum
-        weights = self.penalized_
         grads = [W.grad for W in weights]
         if isinstance(strength, float):
             torch._foreach_add_(grads, weights, alpha=strength)
         else:
             torch._foreach_add_(grads, torch._foreach_mul(weights, strength))
-        norms = torch._foreach_norm(weights)
-        return loss + torch.stack(norms).square_().sum() * (0.5 * strength)
+        norms = torch.stack(torch._foreach_norm(weights))
+        return loss + norms.square_().sum() * (0.5 * n * strength)
 
     def autocast(self, device):
         if self.amp_dtype is None:
@@ -167,13 +157,13 @@ class TrainingNet(skorch.NeuralNet):
             yield z.float() if self.amp_dtype else z
 
     def __getstate__(self):
-        # both hold what `module_` holds; saved apart they would be copies
-        return {**super().__getstate__(), "module": None, "penalized_": None}
+        # what `module_` holds as well; saved apart it would be a copy
+        apart = ("module", "batch_gradient", "_penalized")
+        return {**super().__getstate__(), **dict.fromkeys(apart)}
 
     def __setstate__(self, state):
         super().__setstate__(state)
         self.module = self.module_
-        self.penalized_ = self._penalized()
 
 
 def _listens_to_batches(callback) -> bool:

@@ -31,9 +31,22 @@ class Loss(nn.Module):
         """Loss of each sample, shape (n,)."""
         raise NotImplementedError
 
-    def residual(self, z, y):
-        """Loss of each sample and its gradient with respect to z: shapes (n,), (n, n_outputs)."""
-        return self.per_sample(z, y), self.activation(z) - y
+    def residual(self, zt, y):
+        """Loss of each sample and its gradient by the raw outputs, both with outputs first.
+
+        Parameters
+        ----------
+        zt : tensor of shape (n_outputs, n)
+            May be overwritten.
+        y : tensor
+            Targets as in `per_sample`.
+
+        Returns
+        -------
+        losses : tensor of shape (n,)
+        residual : tensor of shape (n_outputs, n)
+        """
+        return self.per_sample(zt.t(), y), self.activation(zt) - y.t()
 
     def reported_scale(self, n_outputs: int) -> float:
         """Factor from the minimised loss to the one that scikit-learn reports as `loss_`."""
@@ -53,18 +66,19 @@ class CrossEntropy(Loss):
     out_activation = "softmax"
 
     def activation(self, z):
-        return torch.softmax(z, dim=1)
+        # over the first axis: rows as short as a few classes leave vector units idle
+        return torch.softmax(z.t().contiguous(), dim=0).t()
 
     def per_sample(self, z, y):
         return F.cross_entropy(z, y, reduction="none")
 
-    def residual(self, z, y):
-        log_p = torch.log_softmax(z, dim=1)
-        rows = y[:, None]
-        losses = log_p.gather(1, rows).squeeze(1).neg_()
+    def residual(self, zt, y):
+        log_p = torch.log_softmax(zt, dim=0)
+        index = y.unsqueeze(0)
+        losses = log_p.gather(0, index).neg_()[0]
         # d/dz of -log softmax(z)[y] is softmax(z) minus the indicator of y
         residual = log_p.exp_()
-        return losses, residual.scatter_add_(1, rows, residual.new_full(rows.shape, -1.0))
+        return losses, residual.scatter_add_(0, index, residual.new_full((), -1.0).expand_as(index))
 
 
 class BinaryCrossEntropy(Loss):

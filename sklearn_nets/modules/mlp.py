@@ -78,48 +78,89 @@ class MLP(nn.Module):
         *hidden, last = self.layers
         for layer in hidden:
             X = activate(layer(X))
-        return last(X)
+        # outputs first: few outputs make a product of few columns slow, and a softmax too
+        return torch.addmm(last.bias[:, None], last.weight, X.t()).t()
 
-    @torch.no_grad()
-    def gradient(self, X, y, weight, loss):
-        """Weighted mean loss of a batch; its gradient is written to every parameter's `grad`.
+    def make_gradient(self, loss, alpha=0.0, scale=1.0) -> MLPGradient:
+        """Prepare the gradient of the penalised loss, to be called for batch after batch."""
+        return MLPGradient(self, loss, alpha, scale)
 
-        The same figures as ``loss(self(X), y, weight).backward()``, without building a graph:
-        on small batches the graph costs more than the arithmetic.
+
+class MLPGradient:
+    """Loss and gradient of an MLP without a graph, which costs more than small batches do.
+
+    The same figures as automatic differentiation of the weighted mean loss plus the L2 penalty
+    alpha / 2 · ||W||² / Σw. Views and buffers are made once, for one training run.
+
+    Parameters
+    ----------
+    module : MLP
+    loss : Loss
+    alpha : float
+        Strength of the penalty.
+    scale : float
+        Factor on the loss that is returned, not on its gradient.
+    """
+
+    def __init__(self, module, loss, alpha, scale):
+        self.loss, self.alpha, self.scale = loss, alpha, scale
+        self.activate = ACTIVATIONS[module.activation]
+        self.backward = BACKWARD[module.activation]
+        self.layers = []
+        for layer in module.layers:
+            W, b = layer.weight, layer.bias
+            W.grad, b.grad = torch.empty_like(W), torch.empty_like(b)
+            W, b = W.detach(), b.detach()
+            self.layers.append((W, W.t(), W.view(-1), b, layer.weight.grad, layer.bias.grad))
+
+    def __call__(self, X, y, weight=None):
+        """Leave the gradient of a batch in every parameter's `grad`; call without grad mode.
 
         Parameters
         ----------
         X : tensor of shape (n, n_inputs)
         y : tensor
-            Targets as `loss` takes them.
+            Targets as the loss takes them.
         weight : tensor of shape (n,) or None
-        loss : Loss
 
         Returns
         -------
         tensor of shape ()
+            n times the penalised loss.
         """
-        layers = [layer._parameters for layer in self.layers]
-        activate, backward = ACTIVATIONS[self.activation], BACKWARD[self.activation]
+        n, layers = len(X), self.layers
         activations = [X]
-        for layer in layers[:-1]:
-            z = torch.addmm(layer["bias"], activations[-1], layer["weight"].t())  # (n, fan_out)
-            activations.append(activate(z))
-        z = torch.addmm(layers[-1]["bias"], activations[-1], layers[-1]["weight"].t())
-        losses, delta = loss.residual(z, y)
+        for _, Wt, _, b, _, _ in layers[:-1]:
+            activations.append(self.activate(torch.addmm(b, activations[-1], Wt)))  # (n, fan_out)
+        W, _, _, b, grad_W, grad_b = layers[-1]
+        zt = torch.addmm(b[:, None], W, activations[-1].t())  # (n_outputs, n)
+        losses, delta = self.loss.residual(zt, y)
         if weight is None:
-            value = losses.mean()
-            delta.div_(len(delta))
+            value, penalty = losses.sum(), self.alpha
+            delta.div_(n)
         else:
-            total = weight.sum()
-            value = torch.dot(weight, losses) / total
-            delta.mul_((weight / total)[:, None])
-        for i in range(len(layers) - 1, -1, -1):
-            W, b = layers[i]["weight"], layers[i]["bias"]
-            if W.grad is None:
-                W.grad, b.grad = torch.empty_like(W), torch.empty_like(b)
-            torch.mm(delta.t(), activations[i], out=W.grad)
-            torch.sum(delta, 0, out=b.grad)
-            if i:
-                delta = backward(torch.mm(delta, W), activations[i])
+            share = weight / weight.sum()
+            value, penalty = torch.dot(losses, share).mul_(n), self.alpha * n / weight.sum()
+            delta.mul_(share)
+        if self.scale != 1:
+            value.mul_(self.scale)
+        torch.sum(delta, 1, out=grad_b)
+        torch.mm(delta, activations[-1], out=grad_W)
+        delta = delta.t()
+        for i in range(len(layers) - 2, -1, -1):
+            delta = self.backward(torch.mm(delta, layers[i + 1][0]), activations[i + 1])
+            torch.mm(delta.t(), activations[i], out=layers[i][4])
+            torch.sum(delta, 0, out=layers[i][5])
+        return self._penalize(value, penalty, n) if self.alpha else value
+
+    def _penalize(self, value, penalty, n):
+        tensor = isinstance(penalty, torch.Tensor)  # on a device, never read from it
+        for W, _, flat, _, grad_W, _ in self.layers:
+            square = torch.dot(flat, flat)
+            if tensor:
+                grad_W.addcmul_(W, penalty / n)
+                value.addcmul_(square, penalty, value=0.5)
+            else:
+                grad_W.add_(W, alpha=penalty / n)
+                value.add_(square, alpha=0.5 * penalty)
         return value
