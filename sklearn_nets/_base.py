@@ -137,7 +137,7 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         """Score of decoded predictions against encoded targets, the greater the better."""
 
     _y_numeric: ClassVar[bool] = False
-    _predict_batch: ClassVar[int] = 1024  # samples of one forward pass: more fall out of cache
+    _predict_batch: ClassVar[int] = 512  # samples of one forward pass: more fall out of cache
 
     def _weigh(self, y, sample_weight):
         """Combine sample and class weights."""

@@ -44,7 +44,7 @@ class CNNClassifier(_ImageClassifier):
 
     Parameters
     ----------
-    channels : sequence of int, default=(32, 64, 128)
+    channels : sequence of int, default=(16, 32, 64)
         Channels of each stage; every stage but the first halves height and width.
     depth : int, default=1
         Residual blocks in each stage.
@@ -84,7 +84,7 @@ class CNNClassifier(_ImageClassifier):
     True
     """
 
-    channels: Sequence[int] = field(default=(32, 64, 128), kw_only=False)
+    channels: Sequence[int] = field(default=(16, 32, 64), kw_only=False)
     depth: int = 1
 
     _parameter_constraints: ClassVar[dict] = {

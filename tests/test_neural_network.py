@@ -10,7 +10,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import neural_network as reference
 from sklearn.base import clone
-from sklearn.datasets import load_diabetes, load_digits, make_multilabel_classification
+from sklearn.datasets import load_diabetes, load_digits, load_iris, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_nets.modules import losses
@@ -91,6 +91,25 @@ def test_same_seed_same_regressor(diabetes, settings, n_outputs):
     theirs = reference.MLPRegressor(**settings).fit(X, y)
     ours = MLPRegressor(**settings).fit(X, y)
     assert_same_net(ours, theirs, X)
+
+
+@pytest.mark.parametrize("data", ["digits", "iris", "diabetes"])
+def test_same_learning_curves_over_twenty_seeds(data):
+    """Not only the distribution: every single curve and score is scikit-learn's."""
+    load = {"digits": load_digits, "iris": load_iris, "diabetes": load_diabetes}[data]
+    X, y = load(return_X_y=True)
+    X, y = X[::2] / X.max(), y[::2] / (100 if data == "diabetes" else 1)
+    ours_class, theirs_class = (
+        (MLPRegressor, reference.MLPRegressor)
+        if data == "diabetes"
+        else (MLPClassifier, reference.MLPClassifier)
+    )
+    for seed in range(20):
+        settings = {"random_state": seed, "max_iter": 20, "learning_rate_init": 0.01}
+        ours = ours_class(**settings, hidden_layer_sizes=(20,)).fit(X, y)
+        theirs = theirs_class(**settings, hidden_layer_sizes=(20,)).fit(X, y)
+        assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
+        assert_allclose(ours.score(X, y), theirs.score(X, y), rtol=1e-9)
 
 
 def test_lbfgs_with_several_outputs_finds_a_lower_loss(diabetes):

@@ -1,0 +1,58 @@
+"""What a user gets: a wheel that stands on its own, and a README that is true."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--wheel-dir", folder, ROOT], check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_wheel_installs_into_an_empty_folder(wheel, tmp_path):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "sklearn_nets/py.typed" in names
+    modules = {str(p.relative_to(ROOT)) for p in (ROOT / "sklearn_nets").rglob("*.py")}
+    assert modules <= set(names)
+    assert not [name for name in names if name.startswith(("tests", "benchmarks"))]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", tmp_path]
+    subprocess.run([*command, wheel], check=True, capture_output=True)
+    code = "import sklearn_nets; print(sklearn_nets.__file__, sklearn_nets.MLPClassifier.__name__)"
+    out = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert out.stdout.split() == [str(tmp_path / "sklearn_nets" / "__init__.py"), "MLPClassifier"]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_example_in_the_readme_runs(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert len(code.splitlines()) <= 11
+    exec(code, {})
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("kNN", "MLP", "CNN"))
+
+
+def test_versions_agree():
+    pins = dict(
+        line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line
+    )
+    import torch
+
+    assert torch.__version__.split("+")[0] == pins["torch"]
+    text = (ROOT / "pyproject.toml").read_text()
+    import sklearn_nets
+
+    assert f'version = "{sklearn_nets.__version__}"' in text
