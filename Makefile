@@ -12,7 +12,7 @@ compare: $(READY)
 	$(BIN)/python -m sklearn_nets compare
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -86,7 +86,7 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         "solver": [StrOptions({"adam", "sgd"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "onecycle"})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -275,7 +275,7 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         )
         if first or not incremental:
             previous = None if first else self.net_
-            self.net_ = self._make_net(module, device, previous)
+            self.net_ = self._make_net(module, device, previous, incremental)
         return Job(self.net_, train, validation, incremental, random_state, arguments)
 
     def _to_device(self, data, device, dtype):
@@ -320,11 +320,12 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
             )
         return min(self.batch_size, n_samples)
 
-    def _make_net(self, module, device, previous):
+    def _make_net(self, module, device, previous, incremental):
         net = TrainingNet(
             module,
             alpha=self.alpha,
             amp_dtype=self._precision_.autocast,
+            one_cycle=self.learning_rate == "onecycle" and not incremental,
             criterion=self._make_loss(),
             max_epochs=self.max_iter,
             batch_size=None if self.batch_size == "auto" else self.batch_size,

@@ -12,9 +12,10 @@ alpha : float, default=0.0001
     the sum of the batch's sample weights.
 batch_size : int or 'auto', default='auto'
     Samples in a mini-batch; 'auto' is min(200, n_samples).
-learning_rate : {{'constant', 'invscaling', 'adaptive'}}, default='constant'
-    Schedule of the learning rate, for solver='sgd': 'invscaling' divides it by t ** power_t after
-    t samples, 'adaptive' by 5 whenever training stalls.
+learning_rate : {{'constant', 'invscaling', 'adaptive', 'onecycle'}}, default='constant'
+    Schedule of the learning rate. For solver='sgd', 'invscaling' divides it by t ** power_t after
+    t samples and 'adaptive' by 5 whenever training stalls. For 'sgd' and 'adam', 'onecycle' warms
+    up for a fifth of `max_iter` epochs and goes down to zero: the same accuracy in fewer epochs.
 learning_rate_init : float, default=0.001
     Initial learning rate.
 power_t : float, default=0.5

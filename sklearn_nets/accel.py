@@ -164,9 +164,9 @@ def rebind(old: type, new: type) -> None:
     """
     name = old.__name__
     for path, module in list(sys.modules.items()):
-        if path.startswith("sklearn.") and path not in (old.__module__, new.__module__):
-            if vars(module).get(name) is old:
-                setattr(module, name, new)
+        public = path.startswith("sklearn.") and path not in (old.__module__, new.__module__)
+        if public and vars(module).get(name) is old:
+            setattr(module, name, new)
 
 
 def _record(ours: type, method: str, original: type, fits: list[Fit]) -> None:
@@ -193,7 +193,7 @@ class _Recorded:
         @functools.wraps(method)
         def recorded(*args, **kwargs):
             if self._sparse_is_too_much(estimator, *args[:1], **kwargs):
-                estimator.__class__ = self.original
+                self._turn_into_original(estimator)
                 result = getattr(estimator, method.__name__)(*args, **kwargs)
                 self.fits.append(Fit(self.original.__name__, "cpu", "sparse X"))
                 return result
@@ -203,6 +203,12 @@ class _Recorded:
             return result
 
         return recorded
+
+    def _turn_into_original(self, estimator) -> None:
+        shared = self.original().get_params(deep=False)
+        twin = self.original(**{name: getattr(estimator, name) for name in shared})
+        estimator.__class__ = self.original
+        vars(estimator).update(vars(twin))
 
     def _sparse_is_too_much(self, estimator, X=None, **ignored) -> bool:
         # a subclass of the user's is never turned into another class: the net's error tells
@@ -223,12 +229,12 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"no such file: {options.script}")
     sys.argv = [options.script, *options.args]
     sys.path[0] = str(Path(options.script).resolve().parent)
-    patch = patch_sklearn()
-    try:
-        runpy.run_path(options.script, run_name="__main__")
-    finally:
-        sys.stdout.flush()
-        print(patch.report(), file=sys.stderr)
+    with patch_sklearn() as patch:
+        try:
+            runpy.run_path(options.script, run_name="__main__")
+        finally:
+            sys.stdout.flush()
+            print(patch.report(), file=sys.stderr)
 
 
 if __name__ == "__main__":

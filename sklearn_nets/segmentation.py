@@ -164,9 +164,8 @@ class SegmentationNet(_SegmenterMixin, BaseNet):
     >>> from sklearn_nets.datasets import make_digit_scenes
     >>> from sklearn_nets.segmentation import SegmentationNet
     >>> scenes = make_digit_scenes(8, random_state=0)
-    >>> net = SegmentationNet(channels=(8, 16), batch_size=4, max_iter=2, tol=0, random_state=0)
-    >>> net.set_params(n_iter_no_change=1).fit(scenes.images, scenes.masks)  # doctest: +SKIP
-    >>> net.predict(scenes.images).shape  # doctest: +SKIP
+    >>> net = SegmentationNet((8, 16), batch_size=4, tol=1, n_iter_no_change=1, random_state=0)
+    >>> net.fit(scenes.images, scenes.masks).predict(scenes.images).shape
     (8, 64, 64)
     """
 

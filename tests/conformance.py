@@ -175,8 +175,9 @@ def run(module: str, classes: str, tests: list[str] = ()) -> tuple[dict, float]:
             **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
         }
         command = [sys.executable, "-m", "pytest", "-p", "conformance", "-p", "no:cacheprovider"]
-        # without these, an environment inside the repository would find the repository's settings
-        command += ["-c", os.devnull, f"--rootdir={root}", "--disable-warnings", "-q"]
+        # without these, an environment inside the repository would find the repository's settings and conftest
+        command += ["-c", os.devnull, f"--rootdir={root}", f"--confcutdir={root}"]
+        command += ["--disable-warnings", "-q"]
         command += [str(root / test) for test in tests or [module]]
         start = time.perf_counter()
         process = subprocess.run(

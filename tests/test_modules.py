@@ -1,0 +1,329 @@
+"""The torch modules of the image nets: the lecture's facts, references and properties."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from sklearn_nets.modules.cnn import ResidualCNN
+from sklearn_nets.modules.layers import InputNorm, ResidualBlock, ResidualEncoder
+from sklearn_nets.modules.segmentation import SegmentationModule
+from sklearn_nets.modules.vit import Attention, VisionTransformer, auto_patch_size
+
+NETS = {
+    "cnn": lambda shape: ResidualCNN(shape, 4, channels=(8, 12), depth=2),
+    "vit-token": lambda shape: VisionTransformer(shape, 4, embed_dim=16, depth=2, num_heads=2),
+    "vit-mean": lambda shape: VisionTransformer(shape, 4, embed_dim=16, depth=1, pool="mean"),
+    "segmentation": lambda shape: SegmentationModule(shape[0], 4, channels=(8, 12, 16)),
+}
+SHAPES = [(1, 8, 8), (3, 64, 48), (1, 1, 1), (1, 1, 2), (1, 1, 30), (2, 30, 1), (4, 7, 13)]
+every_net = pytest.mark.parametrize("name", NETS)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Nets this small only wait for a second thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def make(name, shape=(3, 8, 8), seed=0, dtype=torch.float32):
+    """A net whose branches that start at zero were moved away from it."""
+    torch.manual_seed(seed)
+    net = NETS[name](shape)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    return net.to(dtype)
+
+
+def images(*shape, seed=1, dtype=torch.float32):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+# -------------------------------------------------------------------------- the lecture's facts
+class LectureCNN(nn.Module):
+    """3x3 and 5x5 convolutions side by side on the colours, a 3x3 one over them and the colours."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv3 = nn.Conv2d(3, 10, 3, padding="same", bias=False)
+        self.conv5 = nn.Conv2d(3, 10, 5, padding="same", bias=False)
+        self.mix = nn.Conv2d(3 + 10 + 10, 10, 3, padding="same", bias=False)
+        self.hidden = nn.Linear(1000, 50, bias=False)
+        self.output = nn.Linear(50, 10)
+
+    def forward(self, x):
+        x = torch.cat([x, F.relu(self.conv3(x)), F.relu(self.conv5(x))], dim=1)
+        x = F.relu(self.mix(F.max_pool2d(x, 2)))
+        return self.output(F.relu(self.hidden(F.max_pool2d(x, 2).flatten(1))))
+
+
+@pytest.mark.parametrize("size", [(40, 40), (20, 80)])
+def test_lecture_cnn_counts_53600_weights(size):
+    net = LectureCNN()
+    assert sum(p.numel() for p in net.parameters()) == 53_600
+    assert net(images(2, 3, *size)).shape == (2, 10)
+
+
+def test_lecture_max_pooling():
+    rows = torch.tensor([[1, 2, 3, 4], [6, 7, 8, 9], [11, 12, 13, 14], [16, 17, 18, 19]])
+    assert F.max_pool2d(rows[None].float(), 2)[0].tolist() == [[7, 9], [17, 19]]
+
+
+def test_lecture_sharpening_kernel():
+    kernel = torch.tensor([[0.0, -1, 0], [-1, 5, -1], [0, -1, 0]])
+    field = torch.full((5, 5), 100.0)
+    field[2, 2] = 150
+    sharp = F.conv2d(field[None, None], kernel[None, None])[0, 0]  # the field's inner 3x3
+    assert sharp.tolist() == [[100, 50, 100], [50, 350, 50], [100, 50, 100]]
+
+
+def test_attention_is_the_formula():
+    attention = Attention(6)
+    with torch.no_grad():
+        attention.proj.weight.copy_(torch.eye(6))
+        attention.proj.bias.zero_()
+    H = images(2, 9, 6)
+    Q, K, V = attention.qkv.weight.split(6)
+    q, k, v = attention.qkv.bias.split(6)
+    scores = (H @ Q.T + q) @ (H @ K.T + k).mT / math.sqrt(6)
+    assert_close(attention(H), torch.softmax(scores, dim=-1) @ (H @ V.T + v))
+
+
+def test_attention_heads_are_torchs_own():
+    attention = Attention(12, num_heads=3)
+    reference = nn.MultiheadAttention(12, 3, batch_first=True)
+    reference.in_proj_weight, reference.in_proj_bias = attention.qkv.weight, attention.qkv.bias
+    reference.out_proj = attention.proj
+    H = images(2, 5, 12)
+    assert_close(attention(H), reference(H, H, H, need_weights=False)[0])
+
+
+def test_attention_weights_do_not_depend_on_the_number_of_tokens():
+    attention = Attention(8, num_heads=2)
+    assert sum(p.numel() for p in attention.parameters()) == 4 * 8 * 8 + 4 * 8
+    for tokens in (1, 3, 50):
+        assert attention(images(2, tokens, 8)).shape == (2, tokens, 8)
+
+
+# ------------------------------------------------------------------------------ every architecture
+@every_net
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_output_shape_and_gradients(name, shape):
+    net, X = make(name, shape), images(2, *shape)
+    before = X.clone()
+    output = net(X)
+    assert output.shape == ((2, 4, *shape[1:]) if name == "segmentation" else (2, 4))
+    output.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    assert torch.equal(X, before)
+
+
+@every_net
+def test_one_seed_gives_the_same_bits(name):
+    def train(seed):
+        torch.manual_seed(seed)
+        net = NETS[name]((3, 9, 10))
+        weights = copy.deepcopy(net.state_dict())
+        state = torch.get_rng_state()
+        optimizer = torch.optim.AdamW(net.parameters(), 1e-2)
+        for _ in range(3):
+            loss = net(images(4, 3, 9, 10)).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert torch.equal(torch.get_rng_state(), state)  # forward draws nothing
+        return weights, net.state_dict()
+
+    first, again, other = train(0), train(0), train(1)
+    for one, two in zip(first, again):
+        assert all(torch.equal(one[key], two[key]) for key in one)
+    assert any(not torch.equal(first[0][key], other[0][key]) for key in first[0])
+
+
+@every_net
+def test_samples_of_a_batch_do_not_see_each_other(name):
+    net, X = make(name, dtype=torch.float64), images(5, 3, 8, 8, dtype=torch.float64)
+    whole = net(X)
+    assert_close(torch.cat([net(x[None]) for x in X]), whole)
+    assert_close(net(X.flip(0)), whole.flip(0))
+    assert torch.equal(net.eval()(X), whole)
+
+
+@every_net
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 1, 5)], ids=str)
+def test_precisions_agree(name, shape):
+    X = images(4, *shape)
+    exact = make(name, shape, dtype=torch.float64)(X.double())
+    assert exact.dtype == torch.float64
+    assert_close(make(name, shape)(X).double(), exact, rtol=1e-4, atol=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        coarse = make(name, shape)(X)
+    assert_close(coarse.double(), exact, rtol=0.1, atol=0.1)
+
+
+@every_net
+def test_memory_layout_of_the_input_does_not_matter(name):
+    net, X = make(name), images(4, 3, 8, 8)
+    for other in (X.contiguous(memory_format=torch.channels_last), X.mT.contiguous().mT):
+        assert_close(net(other), net(X))
+
+
+@every_net
+def test_compiled_is_eager(name):
+    net, X = make(name), images(2, 3, 8, 8)
+    compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
+    assert_close(compiled(X), net(X))
+    torch.compiler.reset()
+
+
+@every_net
+def test_learns(name):
+    """Which half of the image is brighter, from 32 noisy images, in 40 steps."""
+    torch.manual_seed(0)
+    y = torch.arange(32) % 2
+    X = images(32, 1, 8, 8)
+    X[y == 1, :, :4] += 1
+    net = nn.Sequential(InputNorm(X.mean((0, 2, 3)), X.std((0, 2, 3))), NETS[name]((1, 8, 8)))
+    target = y[:, None, None].expand(-1, 8, 8) if name == "segmentation" else y
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-2)
+    for _ in range(40):
+        optimizer.zero_grad()
+        F.cross_entropy(net(X), target).backward()
+        optimizer.step()
+    assert (net(X).argmax(1) == target).float().mean() > 0.95
+
+
+# ------------------------------------------------------------------------------------------ layers
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.float32, torch.float64])
+def test_input_norm_standardises_any_pixels(dtype):
+    X = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).to(dtype)
+    wide = X.double()
+    norm = InputNorm(wide.mean((0, 2, 3)), wide.std((0, 2, 3), correction=0))
+    assert norm.mean.shape == norm.scale.shape == (3, 1, 1)
+    Z = norm(X)
+    assert Z.dtype == torch.float64
+    assert_close(Z.mean((0, 2, 3)), torch.zeros(3, dtype=torch.float64))
+    assert_close(Z.std((0, 2, 3), correction=0), torch.ones(3, dtype=torch.float64))
+    assert norm.float()(X).dtype == torch.float32
+
+
+def test_input_norm_of_a_constant_channel_and_of_its_source():
+    mean, scale = torch.tensor([7.0]), torch.tensor([0.0])
+    norm = InputNorm(mean, scale)
+    X = torch.tensor([[[[7.0, 8.0]]]])
+    assert norm(X).tolist() == [[[[0.0, 1.0]]]]
+    assert X.tolist() == [[[[7.0, 8.0]]]]
+    mean += 1
+    assert norm(X).tolist() == [[[[0.0, 1.0]]]]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("width", [6, 10])
+def test_residual_block_starts_as_its_shortcut(stride, width):
+    block, x = ResidualBlock(6, width, stride), images(2, 6, 5, 7)
+    assert torch.equal(block(x), block.shortcut(x))
+    if (stride, width) == (1, 6):
+        assert torch.equal(block(x), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("in_channels", [1, 3])
+def test_encoder_halves_and_stays_channels_last(in_channels, dtype):
+    encoder = ResidualEncoder(in_channels, (4, 6, 8), depth=2).to(dtype)
+    maps = encoder(images(2, in_channels, 9, 6, dtype=dtype))
+    assert [tuple(m.shape) for m in maps] == [(2, 4, 9, 6), (2, 6, 5, 3), (2, 8, 3, 2)]
+    assert all(m.is_contiguous(memory_format=torch.channels_last) for m in maps)
+    assert [len(stage) for stage in encoder.stages] == [2, 2, 2]
+
+
+# ------------------------------------------------------------------------------------- cnn and vit
+def test_cnn_takes_other_sizes_than_its_own():
+    net = make("cnn", (3, 16, 16))
+    for size in ((16, 16), (5, 40), (1, 1)):
+        assert net(images(2, 3, *size)).shape == (2, 4)
+
+
+@pytest.mark.parametrize(("size", "stride"), [((28, 28), 1), ((64, 64), 2), ((1, 784), 1)])
+def test_cnn_halves_large_images_in_the_stem(size, stride):
+    assert ResidualCNN((1, *size), 2).encoder.stem.stride == (stride, stride)
+
+
+def test_patches_are_unfolds():
+    vit = VisionTransformer((3, 6, 8), 2, patch_size=(3, 2))
+    X = images(2, 3, 6, 8)
+    assert torch.equal(vit._patches(X), F.unfold(X, (3, 2), stride=(3, 2)).mT)
+
+
+def test_patches_of_a_size_that_they_do_not_tile():
+    vit = VisionTransformer((1, 5, 7), 2, patch_size=3)
+    X = images(2, 1, 5, 7)
+    assert vit.grid == (2, 3)
+    assert torch.equal(vit._patches(X), vit._patches(F.pad(X, (0, 2, 0, 1))))
+
+
+def test_position_of_patches_is_learnt():
+    """Without the embedding of positions a transformer sees a bag of patches."""
+    vit = make("vit-mean", (1, 4, 4), dtype=torch.float64)
+    X = images(2, 1, 4, 4, dtype=torch.float64)
+    swapped = X.roll(2, dims=3)  # patches of 2x2 change places
+    assert not torch.allclose(vit(X), vit(swapped))
+    vit.position.data.zero_()
+    assert_close(vit(X), vit(swapped))
+
+
+def test_dropout_only_while_training():
+    vit, X = VisionTransformer((1, 8, 8), 3, dropout=0.5), images(2, 1, 8, 8)
+    assert not torch.equal(vit(X), vit(X))
+    assert torch.equal(vit.eval()(X), vit(X))
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 7, 8, 20, 100, 224])
+def test_auto_patch_size_leaves_few_tokens(side):
+    assert 1 <= auto_patch_size(side) <= side
+    assert math.ceil(side / auto_patch_size(side)) <= 11
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"patch_size": 9}, r"at most the image's \(height, width\) = \(8, 6\), got 9"),
+        ({"patch_size": (8, 7)}, r"got \(8, 7\)"),
+        ({"patch_size": 0}, "at least 1"),
+        ({"patch_size": (2, 2, 2)}, "patch_size must be"),
+        ({"embed_dim": 10, "num_heads": 4}, "embed_dim=10 and num_heads=4. Take embed_dim=12"),
+        ({"pool": "max"}, "pool must be 'token' or 'mean', got 'max'"),
+    ],
+)
+def test_bad_transformer(settings, message):
+    with pytest.raises(ValueError, match=message):
+        VisionTransformer((3, 8, 6), 2, **settings)
+
+
+# ------------------------------------------------------------------------------------ segmentation
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 70), (16, 16), (15, 17)], ids=str)
+def test_segmentation_pads_with_the_border_and_crops(size):
+    net, X = make("segmentation"), images(2, 3, *size)
+    height, width = size
+    rows = torch.arange(math.ceil(height / 4) * 4).clamp(max=height - 1)
+    columns = torch.arange(math.ceil(width / 4) * 4).clamp(max=width - 1)
+    padded = net(X[:, :, rows][:, :, :, columns])
+    assert torch.equal(net(X), padded[:, :, :height, :width])
+
+
+def test_segmentation_fuses_every_resolution():
+    """The output at a pixel depends on the map of every stage."""
+    net, X = make("segmentation"), images(1, 3, 16, 16)
+    maps = []
+    for stage in net.encoder.stages:
+        stage.register_forward_hook(lambda module, args, output: maps.append(output))
+    gradients = torch.autograd.grad(net(X)[0, 0, 8, 8], maps)
+    assert len(maps) == 3
+    assert all(gradient.abs().sum() > 0 for gradient in gradients)
