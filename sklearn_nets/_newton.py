@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 MEMORY = 2**27  # float64 values that the classes solved together may keep: 1 GiB
+ROUNDING = 1e-15  # of a matrix, relative to its diagonal
 
 
 def squared_hinge(X, Y, c, *, tol: float, max_iter: int):
@@ -61,69 +62,78 @@ def squared_hinge(X, Y, c, *, tol: float, max_iter: int):
     """
     xp = np if isinstance(X, np.ndarray) else torch
     n, d = X.shape
-    eye = xp.eye(d, dtype=X.dtype, device=X.device)
     inner = X @ X.T if n < d else None
-    start = (eye, xp.zeros_like(c[0])) if n < d else (_add(eye, X, c[0]), c[0])
+    start = (_add(0.0, X, c[0]), c[0]) if inner is None else None
     together = max(1, MEMORY // (d * d + 10 * n))
     W, n_iter = xp.zeros((len(Y), d), dtype=X.dtype, device=X.device), []
     for first in range(0, len(Y), together):
         block = slice(first, first + together)
-        W[block], steps = _solve(xp, X, Y[block], c[block], eye, inner, start, tol, max_iter)
+        with np.errstate(all="ignore"):  # what overflows is for the caller to see in W
+            W[block], steps = _solve(xp, X, Y[block], c[block], inner, start, tol, max_iter)
         n_iter += steps
     return W, n_iter
 
 
-def _solve(xp, X, Y, c, eye, inner, start, tol, max_iter):
-    W = xp.zeros((len(Y), len(eye)), dtype=X.dtype, device=X.device)
+def _solve(xp, X, Y, c, inner, start, tol, max_iter):
+    W = xp.zeros((len(Y), X.shape[1]), dtype=X.dtype, device=X.device)
     R = xp.ones_like(Y)  # 1 - y w·x: positive for active samples
+    penalty = xp.clip((c @ (X * X).sum(1)) / min(X.shape), 1, None)
     hessians = [start] * len(Y)
     n_iter, live = [0] * len(Y), list(range(len(Y)))
     for _ in range(max_iter):
-        w, r, y, cl = W[live], R[live], Y[live], c[live]
+        w, r, y, cl, p = W[live], R[live], Y[live], c[live], penalty[live]
         u = xp.where(r > 0, cl, 0)
-        objective = 0.5 * (w * w).sum(1) + 0.5 * (u * r * r).sum(1)
-        gradient = w - (y * u * r) @ X
-        unsolved = 0.5 * (gradient * gradient).sum(1) > tol**2 * objective
-        live = _keep(live, unsolved)
-        if not live:
-            break
-        if len(live) < len(w):
-            w, r, y, cl, u = w[unsolved], r[unsolved], y[unsolved], cl[unsolved], u[unsolved]
-            gradient, objective = gradient[unsolved], objective[unsolved]
+        objective = 0.5 * p * (w * w).sum(1) + 0.5 * (u * r * r).sum(1)
+        gradient = p[:, None] * w - (y * u * r) @ X
+        todo = (p > 1) | (0.5 * (gradient * gradient).sum(1) > tol**2 * objective)
+        if not todo.all():
+            live = _keep(live, todo)
+            if not live:
+                break
+            w, r, y, cl, p, u = w[todo], r[todo], y[todo], cl[todo], p[todo], u[todo]
+            gradient, objective = gradient[todo], objective[todo]
         step = xp.empty_like(w)
         for i, k in enumerate(live):
-            step[i], hessians[k] = _newton_step(xp, X, eye, inner, hessians[k], u[i], gradient[i])
+            step[i], hessians[k] = _newton_step(xp, X, inner, p[i], hessians[k], u[i], gradient[i])
             n_iter[k] += 1
         q = y * (step @ X.T)
-        t = _line_search(xp, r, q, cl, (w * step).sum(1), (step * step).sum(1))[:, None]
-        W[live], R[live] = w + t * step, r - t * q
-        live = _keep(live, -(gradient * step).sum(1) > 1e-15 * objective)
+        t = _line_search(xp, r, q, cl, p * (w * step).sum(1), p * (step * step).sum(1))
+        W[live], R[live] = w + t[:, None] * step, r - t[:, None] * q
+        penalty[live] = xp.clip(RULE(xp, p, t), 1, None)
+        live = _keep(live, (p > 1) | (-(gradient * step).sum(1) > 1e-15 * objective))
         if not live:
             break
     return W, n_iter
 
+RULE = lambda xp, p, t: p / 4
 
 def _keep(live, mask):
     return [k for k, keep in zip(live, mask.tolist()) if keep]
 
 
-def _newton_step(xp, X, eye, inner, hessian, u, gradient):
-    """Solve (I + Xᵀ diag(u) X) step = -gradient in the cheapest way; (step, Hessian to go on from).
+def _newton_step(xp, X, inner, penalty, hessian, u, gradient):
+    """Solve (penalty I + Xᵀ diag(u) X) step = -gradient in the cheapest way.
 
-    `hessian` is a matrix I + Xᵀ diag(v) X and its v.
+    `hessian` holds a matrix Xᵀ diag(v) X and its v; `inner` is X Xᵀ, where that is smaller. Returns
+    the step and the `hessian` to go on from. What is added in proportion to a diagonal keeps
+    rounding from making the matrix singular.
     """
-    H, v = hessian
-    d = len(eye)
+    d = X.shape[1]
     active = xp.where(u > 0)[0]
-    m, changed = len(active), int((u != v).sum())
-    if m**3 + (m * m * d if inner is None else 0) < d**3 + min(m, changed) * d * d:
+    m = len(active)
+    if inner is None:
+        H, v = hessian
+        changed = int((u != v).sum())
+    if inner is not None or m**3 + m * m * d < d**3 + min(m, changed) * d * d:
         A = X[active]  # Woodbury's identity
         K = A @ A.T if inner is None else inner[active][:, active]
-        return A.T @ xp.linalg.solve(K + xp.diag(1 / u[active]), A @ gradient) - gradient, hessian
+        K = K + xp.diag(penalty / u[active] + ROUNDING * K.diagonal())
+        return (A.T @ xp.linalg.solve(K, A @ gradient) - gradient) / penalty, hessian
     if m < changed:
-        H, v = eye, xp.zeros_like(u)
+        H, v = 0.0, xp.zeros_like(u)
     H = _add(_add(H, X, u - v), X, v - u, sign=-1)
-    return -xp.linalg.solve(H, gradient), (H, u)
+    ridge = penalty + ROUNDING * H.diagonal()
+    return -xp.linalg.solve(H + xp.diag(ridge), gradient), (H, u)
 
 
 def _add(H, X, s, sign=1):

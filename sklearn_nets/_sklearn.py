@@ -1,6 +1,7 @@
 """The private names of scikit-learn that this package leans on, imported here and nowhere else."""
 
 from sklearn.base import _fit_context as fit_context
+from sklearn.neighbors._base import _get_weights as get_weights
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call as check_partial_fit_first_call
 from sklearn.utils.optimize import _check_optimize_result as check_optimize_result
@@ -19,5 +20,6 @@ __all__ = [
     "check_sample_weight",
     "check_y",
     "fit_context",
+    "get_weights",
     "validate_data",
 ]

@@ -11,15 +11,15 @@ from sklearn.utils import Bunch, check_random_state
 
 CLASS_NAMES = ("background", *"0123456789")
 STROKE = 0.35  # ink below this share of full intensity is left out: neither painted nor labelled
-CANDIDATES = 4  # places and colours drawn per digit, of which the best is taken
+CANDIDATES = 8  # places and colours drawn per digit, of which the best is taken
 
 
 def make_digit_scenes(
     n_samples: int = 200,
     *,
     image_size: tuple[int, int] = (64, 64),
-    n_digits: tuple[int, int] = (1, 4),
-    digit_size: tuple[int, int] = (12, 28),
+    n_digits: tuple[int, int] = (4, 8),
+    digit_size: tuple[int, int] = (14, 22),
     return_X_y: bool = False,
     random_state: int | np.random.RandomState | None = None,
 ) -> Bunch | tuple[np.ndarray, np.ndarray]:
@@ -37,9 +37,9 @@ def make_digit_scenes(
         Number of images, at least 1.
     image_size : (int, int), default=(64, 64)
         Height and width of an image in pixels, at most (427, 640), the photographs' own.
-    n_digits : (int, int), default=(1, 4)
+    n_digits : (int, int), default=(4, 8)
         Smallest and largest number of digits pasted into an image, both included.
-    digit_size : (int, int), default=(12, 28)
+    digit_size : (int, int), default=(14, 22)
         Smallest and largest side in pixels, both included, of the square that a whole 8x8
         digit is scaled to. The stroke within it is narrower.
     return_X_y : bool, default=False

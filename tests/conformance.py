@@ -26,6 +26,10 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+import sklearn
+import torch
+
 NAMES = {"MLPClassifier", "MLPRegressor", "KNeighborsClassifier", "LinearSVC"}
 
 MODULES = [
@@ -80,6 +84,7 @@ def pytest_configure(config):
 
         for original, ours in pairs():
             rebind(original, ours)
+        assert all(held is ours for held, ours in pairs())
 
 
 def pytest_collection_modifyitems(config, items):
@@ -90,6 +95,9 @@ def pytest_collection_modifyitems(config, items):
             reaching[item.module] = names_that_reach(ast.parse(inspect.getsource(item.module)))
         if is_concerned(item, reaching[item.module]):
             chosen.append(item)
+            # scikit-learn asks whether torch was built for CUDA, not whether there is a GPU
+            if "cuda" in item.name and not torch.cuda.is_available():
+                item.add_marker(pytest.mark.skip("no CUDA device"))
     items[:] = chosen
 
 
@@ -160,8 +168,6 @@ def is_concerned(item, reach: set[str]) -> bool:
 
 def run(module: str, classes: str, tests: list[str] = ()) -> tuple[dict, float]:
     """Run one test module, or some of its tests, in a process of its own."""
-    import sklearn
-
     root = Path(sklearn.__file__).parent
     here = Path(__file__).resolve().parent
     with tempfile.TemporaryDirectory() as scratch:
@@ -172,6 +178,7 @@ def run(module: str, classes: str, tests: list[str] = ()) -> tuple[dict, float]:
             "CONFORMANCE_CLASSES": classes,
             "CONFORMANCE_RESULT": str(result),
             "SKLEARN_RUN_FLOAT32_TESTS": "1",
+            "SCIPY_ARRAY_API": "1",
             **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
         }
         command = [sys.executable, "-m", "pytest", "-p", "conformance", "-p", "no:cacheprovider"]

@@ -107,7 +107,7 @@ def test_return_X_y():
         ({"n_samples": 1.5}, "n_samples must be an integer"),
         ({"image_size": 64}, "image_size must be a pair of integers, got 64"),
         ({"image_size": (428, 64)}, r"at most \(427, 640\) \(height, width\).*got \(428, 64\)"),
-        ({"image_size": (20, 64)}, "digits of up to 28 pixels for images of"),
+        ({"image_size": (20, 64)}, "digits of up to 22 pixels for images of"),
         ({"n_digits": (4, 2)}, "n_digits must be .* 0 <= smallest <= largest"),
         ({"digit_size": (4, 9)}, "digit_size must be .* 8 <= smallest"),
     ],

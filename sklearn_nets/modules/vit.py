@@ -156,11 +156,11 @@ class VisionTransformer(nn.Module):
         self.patch_size = _check_patch_size(patch_size, size)
         self.grid = tuple(math.ceil(s / p) for s, p in zip(size, self.patch_size))
         self.pool = pool
-        tokens = self.grid[0] * self.grid[1] + (pool == "token")
         self.embed = nn.Linear(channels * math.prod(self.patch_size), embed_dim)
-        self.position = nn.Parameter(torch.empty(tokens, embed_dim).normal_(std=0.02))
+        # learnt, but from a start that knows neighbours: small data cannot teach the grid
+        self.position = nn.Parameter(_sine_positions(self.grid, embed_dim))
         if pool == "token":
-            self.token = nn.Parameter(torch.zeros(1, embed_dim))
+            self.token = nn.Parameter(torch.empty(1, embed_dim).normal_(std=0.02))
         self.blocks = nn.Sequential(
             *(TransformerBlock(embed_dim, num_heads, mlp_ratio, dropout) for _ in range(depth))
         )
@@ -169,10 +169,10 @@ class VisionTransformer(nn.Module):
 
     def forward(self, X):
         """Raw outputs, shape (n, n_outputs), of X, shape (n, channels, height, width)."""
-        x = self.embed(self._patches(X))  # (n, patches, embed_dim)
+        x = self.embed(self._patches(X)) + self.position  # (n, patches, embed_dim)
         if self.pool == "token":
             x = torch.cat([self.token.expand(len(x), 1, -1), x], dim=1)
-        x = self.norm(self.blocks(x + self.position))
+        x = self.norm(self.blocks(x))
         return self.head(x[:, 0] if self.pool == "token" else x.mean(1))
 
     def _patches(self, X):
@@ -192,6 +192,16 @@ def auto_patch_size(side: int) -> int:
     [1, 2, 2, 4, 4, 8, 32]
     """
     return min(side, max(2, 2 ** round(math.log2(side / 8))))
+
+
+def _sine_positions(grid: tuple[int, int], embed_dim: int) -> torch.Tensor:
+    """Sines and cosines of row and column at falling frequencies, shape (patches, embed_dim)."""
+    quarter = math.ceil(embed_dim / 4)
+    frequencies = 100.0 ** -(torch.arange(quarter) / quarter)
+    places = torch.cartesian_prod(*(torch.arange(side) for side in grid))  # (patches, 2)
+    rows, columns = (place[:, None] * frequencies for place in places.T)
+    waves = torch.cat([rows.sin(), columns.sin(), rows.cos(), columns.cos()], dim=1)
+    return waves[:, :embed_dim].contiguous()
 
 
 def _check_patch_size(patch_size, size) -> tuple[int, int]:

@@ -1,0 +1,307 @@
+"""The neighbours that torch finds are scikit-learn's, wherever the data lives."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+from sklearn import config_context
+from sklearn import neighbors as reference
+from sklearn.datasets import load_digits
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_nets import _search, neighbors
+from sklearn_nets._search import nearest
+from sklearn_nets.neighbors import KNeighborsClassifier
+
+
+def blobs(n=3000, n_queries=200, d=20, dtype=np.float64, seed=0):
+    rng = np.random.default_rng(seed)
+    X, Q = rng.normal(size=(n, d)), rng.normal(size=(n_queries, d))
+    return X.astype(dtype), (X[:, 0] > 0).astype(int) + (X[:, 1] > 0), Q.astype(dtype)
+
+
+@pytest.fixture
+def in_torch(monkeypatch):
+    """Take the road of an accelerator, on the CPU."""
+    monkeypatch.setattr(neighbors, "_is_host", lambda device: False)
+
+
+@pytest.fixture
+def sieved(monkeypatch):
+    """Note the dtype and the number of queries of every sieve."""
+    seen, sieve = [], _search._sieve
+
+    def note(X, Q, k, origin, dtype):
+        seen.append((dtype, len(Q)))
+        return sieve(X, Q, k, origin, dtype)
+
+    monkeypatch.setattr(_search, "_sieve", note)
+    return seen
+
+
+def brute(X, Q, k):
+    """Squared distances and indices, coordinate by coordinate in float64."""
+    distances = ((Q.double()[:, None] - X.double()) ** 2).sum(2)
+    return distances.sort(dim=1, stable=True)[0][:, :k], distances.sort(dim=1, stable=True)[1][
+        :, :k
+    ]
+
+
+# ------------------------------------------------------------------------------------- the search
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "k"), [(1, 1, 1), (5, 3, 5), (17, 2, 4), (700, 33, 1), (2100, 300, 6)]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_search_is_brute_force(n, d, k, dtype):
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(n, d, generator=generator, dtype=dtype)
+    Q = torch.randn(30, d, generator=generator, dtype=dtype)
+    distances, indices = nearest(X, Q, k)
+    expected, where = brute(X, Q, k)
+    assert_array_equal(indices, where)
+    assert_allclose(distances, expected, rtol=1e-12)
+
+
+def test_search_over_several_blocks_and_readings(monkeypatch):
+    monkeypatch.setattr(_search, "_block_shape", lambda n, d, device: (16, 256))
+    monkeypatch.setattr(_search, "QUERIES", 50)
+    X, _, Q = map(torch.from_numpy, blobs(n=1000, n_queries=120, d=5))
+    distances, indices = nearest(X, Q, 3)
+    expected, where = brute(X, Q, 3)
+    assert_array_equal(indices, where)
+    assert_allclose(distances, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 1e7), (1e-30, 0.0), (1e25, 0.0), (1e-6, 1.0)])
+def test_search_survives_offsets_and_extremes(scale, offset):
+    X, _, Q = blobs(n=500, n_queries=40)
+    X, Q = torch.from_numpy(X * scale + offset), torch.from_numpy(Q * scale + offset)
+    distances, indices = nearest(X, Q, 4)
+    expected, where = brute(X, Q, 4)
+    assert_array_equal(indices, where)
+    assert_allclose(distances, expected, rtol=1e-12)
+
+
+def test_proof_fails_where_float32_cannot_tell(sieved):
+    """Tight clusters far apart: float32 would mix up neighbours, float64 does not."""
+    X, _, Q = blobs(n=400, n_queries=20)
+    X, Q = X * 1e-3, Q * 1e-3
+    X[::2] += 1e3
+    Q[::2] += 1e3
+    X, Q = torch.from_numpy(X), torch.from_numpy(Q)
+    assert_array_equal(nearest(X, Q, 3)[1], brute(X, Q, 3)[1])
+    assert sieved == [(torch.float32, 20), (torch.float64, 20)]
+
+
+def test_proof_holds_on_ordinary_data(sieved):
+    X, _, Q = map(torch.from_numpy, blobs())
+    nearest(X, Q, 5)
+    assert sieved == [(torch.float32, 200)]
+
+
+def test_first_of_equals_wins():
+    X = torch.tensor([[1.0], [0.0], [1.0], [-1.0]]).repeat(10, 1)
+    distances, indices = nearest(X, torch.tensor([[0.5]]), 3)
+    assert_array_equal(distances, [[0.25, 0.25, 0.25]])
+    assert_array_equal(X[indices[0]].abs() <= 1, [[True]] * 3)
+    few = nearest(X[:4], torch.tensor([[0.5]]), 3)[1]
+    assert_array_equal(few, [[0, 1, 2]])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.int64, torch.float16])
+def test_search_takes_any_dtype(dtype):
+    X, _, Q = blobs(n=300, n_queries=20)
+    X, Q = (torch.from_numpy(a * 3).abs().to(dtype) for a in (X, Q))
+    assert_allclose(nearest(X, Q, 3)[0], brute(X, Q, 3)[0], rtol=1e-12)
+
+
+def test_reduced_matmul_precision_changes_nothing(sieved):
+    X, _, Q = map(torch.from_numpy, blobs(dtype=np.float32))
+    before = nearest(X, Q, 5)
+    sieved.clear()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        after = nearest(X, Q, 5)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert_array_equal(before[1], after[1])
+    assert sieved == [(torch.float64, 200)]
+
+
+def test_memory_is_bounded(monkeypatch):
+    """No tensor of the search is as large as the matrix of distances."""
+    largest = 0
+    mm = torch.mm
+
+    def watch(a, b, out):
+        nonlocal largest
+        largest = max(largest, out.numel())
+        return mm(a, b, out=out)
+
+    monkeypatch.setattr(torch, "mm", watch)
+    nearest(torch.rand(70_000, 2), torch.rand(300, 2), 1)
+    assert 0 < largest <= 2**22 + 128 * _search.TILE < 70_000 * 300
+
+
+# ---------------------------------------------------------------------------------- the classifier
+
+
+@parametrize_with_checks([KNeighborsClassifier(), KNeighborsClassifier(algorithm="brute")])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance", lambda d: np.exp(-d)])
+@pytest.mark.parametrize("metric", ["euclidean", "sqeuclidean", "manhattan"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_accelerator_equals_scikit_learn(in_torch, weights, metric, dtype):
+    X, y, Q = blobs(dtype=dtype)
+    theirs = reference.KNeighborsClassifier(weights=weights, metric=metric, algorithm="brute")
+    ours = KNeighborsClassifier(weights=weights, metric=metric).fit(X, y)
+    theirs.fit(X, y)
+    assert_array_equal(ours.predict(Q), theirs.predict(Q))
+    # scikit-learn's own distances of float32 data are only that exact
+    rtol = 1e-6 if dtype == np.float32 else 1e-10
+    assert_allclose(ours.predict_proba(Q), theirs.predict_proba(Q), rtol=rtol)
+    for mine, his in zip(ours.kneighbors(Q), theirs.kneighbors(Q)):
+        assert mine.dtype == his.dtype
+        assert_allclose(mine, his, rtol=rtol)
+
+
+def test_large_searches_run_in_torch_on_the_cpu(sieved):
+    X, y, Q = blobs(n=60_000, n_queries=150)
+    ours = KNeighborsClassifier(device="cpu").fit(X, y)
+    theirs = reference.KNeighborsClassifier().fit(X, y)
+    assert_array_equal(ours.kneighbors(Q)[1], theirs.kneighbors(Q)[1])
+    assert sieved
+    assert_array_equal(ours.predict(Q), theirs.predict(Q))
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_no_point_is_its_own_neighbour(in_torch, k):
+    X, y, _ = blobs(n=300)
+    X[5] = X[6] = X[7]  # duplicates
+    ours = KNeighborsClassifier(k).fit(X, y)
+    theirs = reference.KNeighborsClassifier(k, algorithm="brute").fit(X, y)
+    distances, indices = ours.kneighbors()
+    assert not (indices == np.arange(300)[:, None]).any()
+    # scikit-learn's own zeros between duplicates are square roots of rounding errors
+    assert_allclose(distances, theirs.kneighbors()[0], rtol=1e-10, atol=1e-6)
+    assert ours.score(None, y) == theirs.score(None, y)
+
+
+@pytest.mark.parametrize("X_tensor", [True, False])
+def test_tensors_in_tensors_out(in_torch, X_tensor):
+    X, y, Q = blobs()
+    theirs = KNeighborsClassifier().fit(X, y)
+    ours = KNeighborsClassifier().fit(*map(torch.from_numpy, (X, y))) if X_tensor else theirs
+    t = torch.from_numpy(Q)
+    for method in (ours.predict, ours.predict_proba, lambda q: ours.kneighbors(q)[0]):
+        assert isinstance(method(t), torch.Tensor)
+        assert isinstance(method(Q), np.ndarray)
+        assert_array_equal(method(t), method(Q))
+    assert ours.score(t, torch.from_numpy(theirs.predict(Q))) == 1.0
+    assert_array_equal(ours.kneighbors_graph(t).toarray(), theirs.kneighbors_graph(Q).toarray())
+
+
+@pytest.mark.parametrize("dispatch", [False, True])
+@pytest.mark.parametrize("metric", ["minkowski", "manhattan"])
+def test_tensors_on_the_host(metric, dispatch):
+    X, y, Q = (torch.from_numpy(a) for a in blobs(n=200, n_queries=10, d=4))
+    if dispatch and os.environ.get("SCIPY_ARRAY_API") != "1":
+        pytest.skip("SCIPY_ARRAY_API is not set")
+    with config_context(array_api_dispatch=dispatch):
+        ours = KNeighborsClassifier(metric=metric, weights="distance").fit(X, y)
+        assert ours._fit_method == "kd_tree"
+        assert ours._fit_X.ctypes.data == X.data_ptr()
+        labels, shares = ours.predict(Q), ours.predict_proba(Q)
+        assert ours.score(Q, labels) == 1.0
+    theirs = reference.KNeighborsClassifier(metric=metric, weights="distance")
+    theirs.fit(X.numpy(), y.numpy())
+    assert isinstance(labels, torch.Tensor)
+    assert_array_equal(labels, theirs.predict(Q.numpy()))
+    assert_allclose(shares, theirs.predict_proba(Q.numpy()), rtol=1e-12)
+
+
+def test_string_labels_and_several_outputs(in_torch):
+    X, y, Q = blobs()
+    names = np.array(["no", "maybe", "yes"])[y]
+    assert_array_equal(
+        KNeighborsClassifier().fit(X, names).predict(torch.from_numpy(Q)),
+        reference.KNeighborsClassifier().fit(X, names).predict(Q),
+    )
+    both = np.stack([y, 1 - y], 1)
+    ours = KNeighborsClassifier().fit(X, both)
+    theirs = reference.KNeighborsClassifier().fit(X, both)
+    assert_array_equal(ours.predict(Q), theirs.predict(Q))
+    for mine, his in zip(ours.predict_proba(Q), theirs.predict_proba(Q)):
+        assert_array_equal(mine, his)
+
+
+def test_ties_of_votes_go_to_the_first_class(in_torch):
+    X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    ours = KNeighborsClassifier(4).fit(X, [7, 3, 7, 3])
+    assert_array_equal(ours.predict([[0.0]]), [3])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_digits(in_torch, dtype):
+    X, y = load_digits(return_X_y=True)
+    X = X.astype(dtype)
+    theirs = reference.KNeighborsClassifier(3).fit(X[:1400], y[:1400])
+    ours = KNeighborsClassifier(3).fit(X[:1400], y[:1400])
+    assert ours._fit_X.dtype == getattr(torch, np.dtype(dtype).name)
+    assert_allclose(ours.kneighbors(X[1400:])[0], theirs.kneighbors(X[1400:])[0], rtol=1e-6)
+
+
+def test_sparse_and_trees_stay_scikit_learns(in_torch):
+    X, y, Q = blobs(n=300, n_queries=20)
+    expected = reference.KNeighborsClassifier().fit(X, y).predict(Q)
+    sparse = KNeighborsClassifier().fit(csr_array(X), y)
+    assert_array_equal(sparse.predict(csr_array(Q)), expected)
+    tree = KNeighborsClassifier(algorithm="ball_tree").fit(X, y)
+    assert tree._fit_method == "ball_tree"
+    assert_array_equal(tree.predict(torch.from_numpy(Q)), expected)
+
+
+def test_feature_names_reach_the_accelerator(in_torch):
+    pd = pytest.importorskip("pandas")
+    X, y, _ = blobs(n=50, d=3)
+    table = pd.DataFrame(X, columns=["a", "b", "c"])
+    ours = KNeighborsClassifier().fit(table, y)
+    assert ours.n_features_in_ == 3
+    assert_array_equal(ours.feature_names_in_, ["a", "b", "c"])
+    with pytest.raises(ValueError, match="feature names should match"):
+        ours.predict(table[["b", "a", "c"]])
+
+
+def test_errors(in_torch):
+    X, y, Q = blobs(n=30, n_queries=3)
+    with pytest.raises(ValueError, match="device"):
+        KNeighborsClassifier(device="gpu").fit(X, y)
+    ours = KNeighborsClassifier().fit(X, y)
+    with pytest.raises(ValueError, match="Expected n_neighbors <= n_samples_fit"):
+        ours.kneighbors(Q, 31)
+    with pytest.raises(ValueError, match="Expected n_neighbors > 0"):
+        ours.kneighbors(torch.from_numpy(Q), 0)
+    with pytest.raises(TypeError, match="enter integer value"):
+        ours.kneighbors(Q, 2.5)
+    with pytest.raises(ValueError, match="X has 2 features"):
+        ours.predict(torch.from_numpy(Q[:, :2]))
+    with pytest.raises(ValueError, match="contains NaN"):
+        ours.predict(torch.full((1, 20), torch.nan))
+    with pytest.raises(ValueError, match="zero weights"):
+        KNeighborsClassifier(weights=np.zeros_like).fit(X, y).predict(Q)
+
+
+def test_twice_the_same_and_after_pickling(in_torch):
+    X, y, Q = blobs()
+    ours = KNeighborsClassifier().fit(X, y)
+    copy = pickle.loads(pickle.dumps(ours))
+    assert_array_equal(ours.kneighbors(Q)[0], copy.kneighbors(Q)[0])
