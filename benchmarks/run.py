@@ -73,8 +73,9 @@ def report() -> str:
     lines = [
         "# Results",
         "",
-        "Time ratios ours / theirs, medians over n turns in one process, competitors in turn; below "
-        "1 is faster than them, bold misses the aim. Made by `make bench` and `make bench-gpu`.",
+        "Time ratios ours / theirs, medians over n turns in one process, competitors in turn; "
+        "below 1 is faster than them, bold misses the aim. Made by `make bench` and "
+        "`make bench-gpu`.",
     ]
     for name, title in (("cpu", "On the CPU"), ("gpu", "On an accelerator")):
         path = HERE / "results" / f"{name}.json"

@@ -83,7 +83,9 @@ class Convergence:
         if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
             rate = estimator.learning_rate_init / (progress.t + 1) ** estimator.power_t
             self.net.optimizer_.set_learning_rate(rate)
-        if progress.no_improvement > estimator.n_iter_no_change:
+        # one cycle ends where it is planned to: on its way, the loss may well stall
+        planned = estimator.learning_rate == "onecycle" and not estimator.early_stopping
+        if progress.no_improvement > estimator.n_iter_no_change and not planned:
             self.stopped = self._stop_or_slow_down()
         return self.stopped
 
@@ -138,7 +140,8 @@ class Convergence:
             self.net.module_.load_state_dict(self.progress.best_weights)
         if not _all_finite(self.net):
             self._raise_if_not_finite()
-        if not self.stopped and not self.job.incremental and self.n_iter == estimator.max_iter:
+        planned = self.job.incremental or estimator.learning_rate == "onecycle"
+        if not self.stopped and not planned and self.n_iter == estimator.max_iter:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the "
                 "optimization hasn't converged yet.",

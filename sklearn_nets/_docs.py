@@ -15,7 +15,8 @@ batch_size : int or 'auto', default='auto'
 learning_rate : {{'constant', 'invscaling', 'adaptive', 'onecycle'}}, default='constant'
     Schedule of the learning rate. For solver='sgd', 'invscaling' divides it by t ** power_t after
     t samples and 'adaptive' by 5 whenever training stalls. For 'sgd' and 'adam', 'onecycle' warms
-    up for a fifth of `max_iter` epochs and goes down to zero: the same accuracy in fewer epochs.
+    up for a fifth of `max_iter` epochs and goes down to zero: the same accuracy in fewer epochs,
+    all of which are run unless early stopping ends them.
 learning_rate_init : float, default=0.001
     Initial learning rate.
 power_t : float, default=0.5

@@ -29,25 +29,32 @@ def digits(random_state: int = 0):
     from .svm import LinearSVC
     from .vision import CNNClassifier, ViTClassifier
 
-    image = {"image_shape": (1, 8, 8), "random_state": random_state}
+    image = {"image_shape": (1, 8, 8), "learning_rate": "onecycle", "random_state": random_state}
     estimators = {
-        "kNN": make_pipeline(MinMaxScaler(), KNeighborsClassifier()),
-        "linear SVM": make_pipeline(MinMaxScaler(), LinearSVC(random_state=random_state)),
-        "MLP": make_pipeline(MinMaxScaler(), MLPClassifier(random_state=random_state)),
-        "CNN": make_pipeline(CNNClassifier(**image)),
-        "ViT": make_pipeline(ViTClassifier(**image)),
+        "kNN": make_pipeline(MinMaxScaler(), KNeighborsClassifier(3)),
+        "linear SVM": make_pipeline(MinMaxScaler(), LinearSVC(C=0.1, random_state=random_state)),
+        "MLP": make_pipeline(
+            MinMaxScaler(),
+            MLPClassifier(learning_rate_init=0.005, tol=1e-3, random_state=random_state),
+        ),
+        "CNN": make_pipeline(
+            CNNClassifier(max_iter=15, batch_size=64, learning_rate_init=0.004, **image)
+        ),
+        "ViT": make_pipeline(
+            ViTClassifier(depth=3, max_iter=25, batch_size=64, learning_rate_init=0.003, **image)
+        ),
     }
     return estimators, *load_digits(return_X_y=True)
 
 
-def scenes(random_state: int = 0, n_samples: int = 100):
+def scenes(random_state: int = 0, n_samples: int = 120):
     """Three segmenters, on digits pasted on photographs: a class for every pixel.
 
     Parameters
     ----------
     random_state : int, default=0
         Seeds the scenes and every estimator.
-    n_samples : int, default=100
+    n_samples : int, default=120
         How many scenes to make.
 
     Returns
@@ -62,11 +69,15 @@ def scenes(random_state: int = 0, n_samples: int = 100):
     from .segmentation import PixelClassifier, SegmentationNet
     from .svm import LinearSVC
 
-    svm = make_pipeline(MinMaxScaler(), LinearSVC(random_state=random_state))
+    svm = make_pipeline(MinMaxScaler(), LinearSVC(C=0.1, random_state=random_state))
+    pixels = {"max_pixels": 4000, "random_state": random_state}
     estimators = {
-        "kNN": PixelClassifier(KNeighborsClassifier()),
-        "linear SVM": PixelClassifier(svm),
-        "SegmentationNet": SegmentationNet(random_state=random_state),
-    }
+        "kNN": PixelClassifier(KNeighborsClassifier(), **pixels),
+        "linear SVM": PixelClassifier(svm, **pixels),
+        "SegmentationNet": SegmentationNet(
+            max_iter=20, batch_size=4, learning_rate="onecycle", learning_rate_init=0.003,
+            random_state=random_state,
+        ),
+    }  # fmt: skip
     data = make_digit_scenes(n_samples, random_state=random_state)
     return estimators, data.images, np.array(data.class_names)[data.masks]

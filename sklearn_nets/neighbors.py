@@ -19,6 +19,11 @@ from ._validation import to_numpy, validate_rows
 
 EUCLIDEAN = {"euclidean", "l2", "sqeuclidean"}
 
+# On the CPU scikit-learn's one compiled loop does better outside these than torch's many calls.
+LEAST_QUERIES = 128
+LEAST_DISTANCES = 2**23
+MOST_NEIGHBORS = 32
+
 
 class KNeighborsClassifier(_reference.KNeighborsClassifier):
     """Vote among the k nearest neighbours.
@@ -205,10 +210,9 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
             and self._fit_X.dtype.kind in "iuf"
             and self._fit_X.dtype.itemsize <= 8
             and not issparse(X)
-            # below this scikit-learn's one compiled loop wins over torch's many calls
-            and n_queries >= 128
-            and n_queries * self.n_samples_fit_ >= 2**23
-            and k <= 32
+            and n_queries >= LEAST_QUERIES
+            and n_queries * self.n_samples_fit_ >= LEAST_DISTANCES
+            and k <= MOST_NEIGHBORS
         )
 
     @torch.no_grad()

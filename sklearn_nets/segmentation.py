@@ -120,7 +120,7 @@ class _SegmenterMixin:
 class SegmentationNet(_SegmenterMixin, BaseNet):
     """Semantic segmentation: one label for every pixel of images of any size.
 
-    An encoder of residual blocks, a decoder that fuses its maps of every resolution, and a head.
+    A U-Net: an encoder, a decoder that fuses its maps of every resolution, and a head.
     Images are read as (n, channels, height, width), (n, height, width) for grey ones or (n,
     height, width, channels) with 1, 3 or 4 channels, uint8 or floating point; masks as (n, height,
     width), integers or strings. Sizes that the encoder cannot halve are padded inside and cropped
@@ -128,10 +128,10 @@ class SegmentationNet(_SegmenterMixin, BaseNet):
 
     Parameters
     ----------
-    channels : sequence of int, default=(16, 32, 64, 128)
-        Channels of each stage of the encoder; every stage but the first halves height and width.
-    depth : int, default=1
-        Residual blocks in each stage.
+    channels : sequence of int, default=(32, 64, 128)
+        Channels of each stage of the encoder; every stage halves height and width.
+    depth : int, default=2
+        Convolutions in each stage of the encoder.
     ignore_index : label, default=None
         Label of pixels without a label: left out of classes, loss and score.
     {training}
@@ -155,6 +155,11 @@ class SegmentationNet(_SegmenterMixin, BaseNet):
     --------
     PixelClassifier : Any classifier as a segmenter, one patch at a time.
 
+    Notes
+    -----
+    The net normalises by the statistics of a batch, so that the weight of an image scales its part
+    in the loss, but is not the same as having the image several times.
+
     References
     ----------
     Ronneberger et al. (2015), "U-Net: Convolutional networks for biomedical image segmentation".
@@ -169,8 +174,8 @@ class SegmentationNet(_SegmenterMixin, BaseNet):
     (8, 64, 64)
     """
 
-    channels: Sequence[int] = field(default=(16, 32, 64, 128), kw_only=False)
-    depth: int = 1
+    channels: Sequence[int] = field(default=(32, 64, 128), kw_only=False)
+    depth: int = 2
     ignore_index: Any = None
     class_weight: Any = None
 

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "sklearn_nets"
 FLOORS = [
     {"modules.losses", "modules.mlp", "modules.layers", "_device", "_sklearn", "_docs"},
     {"modules.cnn", "modules.vit", "modules.segmentation", "_optimizers", "_batches",
-     "_validation", "_lbfgs", "_convergence", "datasets"},
+     "_validation", "_lbfgs", "_convergence", "_search", "_newton", "datasets"},
     {"_training", "metrics"},
     {"_base"},
     {"_tasks", "_images"},

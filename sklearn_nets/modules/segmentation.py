@@ -9,30 +9,38 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .layers import ResidualBlock, ResidualEncoder
+
+def convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    """A 3x3 convolution (4x4 where it halves the map), batch norm and ReLU."""
+    size = 4 if stride == 2 else 3
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, size, stride, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    )
 
 
 class SegmentationModule(nn.Module):
-    """Residual encoder, a top-down path over its maps, and a linear layer for every pixel.
+    """A U-Net: stages that halve the map, and a way back up that fuses the maps of every stage.
 
-    From the coarsest map up, each is brought to the channels of the next finer one, doubled in
-    height and width, added and refined by a residual block. Takes images of any size: sizes that
-    cannot be halved often enough are padded inside with their border pixels and cropped back.
+    The finest map has half the image's resolution, and the head's outputs are brought to full
+    resolution by bilinear interpolation. Takes images of any size: they are padded inside with
+    their border pixels and cropped back.
 
     Parameters
     ----------
     in_channels : int
     n_outputs : int
         Outputs for each pixel.
-    channels : sequence of int, default=(16, 32, 64, 128)
-        Channels of each stage of the encoder; every stage but the first halves height and width.
-    depth : int, default=1
-        Residual blocks in each stage of the encoder.
+    channels : sequence of int, default=(32, 64, 128)
+        Channels of each stage of the encoder; every stage halves height and width.
+    depth : int, default=2
+        Convolutions in each stage of the encoder.
 
     References
     ----------
     Ronneberger et al. (2015), "U-Net: Convolutional networks for biomedical image segmentation";
-    Lin et al. (2017), "Feature pyramid networks for object detection".
+    Ioffe & Szegedy (2015), "Batch normalization".
 
     Examples
     --------
@@ -45,24 +53,35 @@ class SegmentationModule(nn.Module):
         self,
         in_channels: int,
         n_outputs: int,
-        channels: Sequence[int] = (16, 32, 64, 128),
-        depth: int = 1,
+        channels: Sequence[int] = (32, 64, 128),
+        depth: int = 2,
     ):
         super().__init__()
-        self.encoder = ResidualEncoder(in_channels, channels, depth)
-        self.lateral = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(channels))
-        self.refine = nn.ModuleList(ResidualBlock(a, a) for a in channels[:-1])
-        self.norm = nn.GroupNorm(1, channels[0])
+        self.encoder = nn.ModuleList()
+        for before, after in pairwise([in_channels, *channels]):
+            more = (convolution(after, after) for _ in range(depth - 1))
+            self.encoder.append(nn.Sequential(convolution(before, after, stride=2), *more))
+        self.decoder = nn.ModuleList(
+            convolution(fine + coarse, fine) for fine, coarse in pairwise(channels)
+        )
         self.head = nn.Conv2d(channels[0], n_outputs, 1)
-        self.multiple = 2 ** (len(channels) - 1)
+        self.multiple = 2 ** len(channels)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, X):
         """Raw outputs, (n, n_outputs, height, width), of X, (n, in_channels, height, width)."""
         height, width = X.shape[2:]
-        padding = (0, -width % self.multiple, 0, -height % self.multiple)
+        # two pixels a side at least on the coarsest map: one alone has no variance to norm by
+        bottom, right = (
+            max(-size % self.multiple, 2 * self.multiple - size) for size in (height, width)
+        )
         # replicated, not mirrored: a mirror cannot pad by more than the image
-        *finer, x = self.encoder(F.pad(X, padding, mode="replicate"))
-        for skip, lateral, refine in zip(finer[::-1], self.lateral[::-1], self.refine[::-1]):
-            x = refine(skip + F.interpolate(lateral(x), scale_factor=2.0, mode="nearest"))
-        return self.head(self.norm(x))[:, :, :height, :width]
+        x = F.pad(X, (0, right, 0, bottom), mode="replicate")
+        maps = []
+        for stage in self.encoder:
+            x = stage(x)
+            maps.append(x)
+        for skip, fuse in zip(maps[-2::-1], self.decoder[::-1]):
+            x = fuse(torch.cat([skip, F.interpolate(x, scale_factor=2.0)], dim=1))
+        x = F.interpolate(self.head(x), scale_factor=2.0, mode="bilinear")
+        return x[:, :, :height, :width]
