@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
+
+PAUSE = 0.1  # seconds in which the last competitor's idle threads stop spinning on the cores
 
 
 @dataclass
@@ -43,6 +45,7 @@ def measure(job: Job, synchronize: Callable = lambda: None) -> dict:
     for turn in range(job.repeats + 1):
         for name, work in competitors.items():
             synchronize()
+            sleep(PAUSE)
             start = perf_counter()
             result = work()
             synchronize()

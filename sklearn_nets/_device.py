@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 
@@ -59,6 +61,21 @@ def resolve_device(device: str | torch.device = "auto", X=None) -> torch.device:
             "here. Use device='auto' to take what is present, or device='cpu'."
         )
     return chosen
+
+
+@contextmanager
+def threads(n: int | None):
+    """Let torch compute with at most n threads; None changes nothing.
+
+    Threads meet after every operation, and on operations of some 10 µs that costs more than
+    sharing the work saves.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if n is None else min(n, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def to_tensor(X, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:

@@ -24,8 +24,9 @@ def squared_hinge(X, Y, c, *, tol: float, max_iter: int):
     made anew from the active samples, or, where these are fewer than the features, replaced by
     their matrix of inner products.
 
-    The factor of the penalty starts as large as the curvature of the losses and falls by 4 with
-    every step, down to 1: each step then starts near its minimum, whatever the scale of X and C.
+    The factor of the penalty starts as large as the curvature of the losses and falls with every
+    step, by up to 3 and less after short ones, down to 1: each step then starts near its minimum,
+    whatever the scale of X and C.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def _solve(xp, X, Y, c, inner, start, tol, max_iter):
         q = y * (step @ X.T)
         t = _line_search(xp, r, q, cl, p * (w * step).sum(1), p * (step * step).sum(1))
         W[live], R[live] = w + t[:, None] * step, r - t[:, None] * q
-        penalty[live] = xp.clip(p / 4, 1, None)
+        penalty[live] = xp.clip(p / 3 ** xp.clip(t**4, 0, 1), 1, None)
         live = _keep(live, (p > 1) | (-(gradient * step).sum(1) > 1e-15 * objective))
         if not live:
             break

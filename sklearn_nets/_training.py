@@ -11,6 +11,9 @@ import torch
 from skorch.callbacks import Callback, EpochTimer
 
 from ._batches import Batches
+from ._device import threads
+
+SMALL = 2**21  # multiplications of a step below which a second thread costs more than it gives
 
 
 class TrainingNet(skorch.NeuralNet):
@@ -67,6 +70,16 @@ class TrainingNet(skorch.NeuralNet):
         run_epoch = self._run_epoch_with_callbacks if listens else self._run_epoch
         self.prepare_gradient()
         self._prepare_steps(epochs * len(X))
+        with threads(1 if self._steps_are_small(X) else None):
+            self._run_epochs(X, epochs, run_epoch, epoch_end)
+        return self
+
+    def _steps_are_small(self, batches) -> bool:
+        work = batches.batch_size * sum(p.numel() for p in self.module_.parameters())
+        own = hasattr(self.module_, "make_gradient")
+        return own and batches.X.device.type == "cpu" and work < SMALL
+
+    def _run_epochs(self, X, epochs, run_epoch, epoch_end):
         for _ in range(epochs):
             self.notify("on_epoch_begin", dataset_train=X, dataset_valid=None)
             self.module_.train()
@@ -79,7 +92,6 @@ class TrainingNet(skorch.NeuralNet):
                 stop = True
             if stop:
                 break
-        return self
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
         """Train on without initialising; an interrupt keeps the weights so far and warns."""

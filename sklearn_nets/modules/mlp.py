@@ -30,6 +30,13 @@ BACKWARD = {
 }
 
 
+class Linear(nn.Linear):
+    """`nn.Linear` that leaves its first weights to `MLP.initialize`."""
+
+    def reset_parameters(self):
+        pass
+
+
 class MLP(nn.Module):
     """Fully connected layers with one activation between them.
 
@@ -57,8 +64,7 @@ class MLP(nn.Module):
         super().__init__()
         self.activation = activation
         self.layers = nn.ModuleList(
-            nn.utils.skip_init(nn.Linear, fan_in, fan_out, dtype=dtype)
-            for fan_in, fan_out in pairwise(layer_sizes)
+            Linear(fan_in, fan_out, dtype=dtype) for fan_in, fan_out in pairwise(layer_sizes)
         )
 
     @torch.no_grad()
