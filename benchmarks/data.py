@@ -45,4 +45,6 @@ def camvid(n=100):
 
 @cache
 def synthetic(n, d, n_classes):
-    return make_classification(n, d, n_informative=min(d, 20), n_classes=n_classes, random_state=0)
+    return make_classification(
+        n, d, n_informative=min(d // 2, 20), n_classes=n_classes, random_state=0
+    )

@@ -120,7 +120,7 @@ def image_fit(kind, dtype_name="float32", device="cpu", n=2000, epochs=1):
         X, y = data.camvid(min(n, 100))
         estimator = SegmentationNet(ignore_index=11, **settings)
         loss = by_hand.masked_cross_entropy
-        target = np.where(y == 11, -1, y).astype(np.int16)
+        target = np.where(y == 11, -1, y.astype(np.int16))
     else:
         X, y = (a[:n] for a in data.fashion_images())
         estimator = {"CNNClassifier": CNNClassifier, "ViTClassifier": ViTClassifier}[kind](
@@ -158,6 +158,7 @@ def knn_data(n, d, queries, dtype):
 def knn_predict(n, d, queries, k, dtype):
     import faiss
     from sklearn.neighbors import KNeighborsClassifier as Reference
+
     from sklearn_nets.neighbors import KNeighborsClassifier
 
     X, y, Q = knn_data(n, d, queries, dtype)
@@ -190,6 +191,7 @@ def svm_objective(model, X, y):
 
 def svm_fit(load):
     from sklearn.svm import LinearSVC as Reference
+
     from sklearn_nets.svm import LinearSVC
 
     X, y = load()

@@ -104,20 +104,23 @@ def main(argv=None) -> int:
         return 1
     path = HERE / "results" / f"{arguments.set}.json"
     path.parent.mkdir(exist_ok=True)
-    old = json.loads(path.read_text())["rows"] if path.exists() and arguments.only else []
+    rows = json.loads(path.read_text())["rows"] if path.exists() and arguments.only else []
     jobs = cpu_jobs() if arguments.set == "cpu" else gpu_jobs()
     synchronize = torch.cuda.synchronize if arguments.set == "gpu" else lambda: None
-    rows = []
+
+    def keep(row):
+        rows[:] = [r for r in rows if (r["table"], r["name"]) != (row["table"], row["name"])]
+        rows.append(row)
+        path.write_text(json.dumps({**describe(), "rows": rows}, indent=1) + "\n")
+        ratios = ", ".join(f"{k} {v:.2f}" for k, v in row["ratios"].items())
+        print(f"{row['table']}: {row['name']}: {ratios}", flush=True)
+
     for job in jobs:
         if arguments.only in job.table or arguments.only in job.name:
-            rows.append(measure(job, synchronize))
-            ratios = ", ".join(f"{k} {v:.2f}" for k, v in rows[-1]["ratios"].items())
-            print(f"{job.table}: {job.name}: {ratios}", flush=True)
+            keep(measure(job, synchronize))
     if arguments.set == "cpu" and arguments.only in "whole process":
-        rows += whole_process_rows()
-    measured = {(row["table"], row["name"]) for row in rows}
-    rows = [row for row in old if (row["table"], row["name"]) not in measured] + rows
-    path.write_text(json.dumps({**describe(), "rows": rows}, indent=1) + "\n")
+        for row in whole_process_rows():
+            keep(row)
     (HERE / "RESULTS.md").write_text(report())
     return 0
 

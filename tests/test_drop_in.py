@@ -207,6 +207,9 @@ for device in devices:
         def numpy(self, *a, **k):
             moved.append(self.shape)
             return super().numpy(*a, **k)
+        def __array__(self, *a, **k):
+            moved.append(self.shape)
+            return super().__array__(*a, **k)
     X, y = load_iris(return_X_y=True)
     X_t = torch.from_numpy(X.astype(np.float32)).to(device)
     y_t = torch.from_numpy(y).to(device)
