@@ -175,7 +175,7 @@ def test_accelerator_equals_scikit_learn(in_torch, weights, metric, dtype):
 
 
 def test_large_searches_run_in_torch_on_the_cpu(sieved):
-    X, y, Q = blobs(n=60_000, n_queries=150)
+    X, y, Q = blobs(n=60_000, n_queries=150, d=32)
     ours = KNeighborsClassifier(device="cpu").fit(X, y)
     theirs = reference.KNeighborsClassifier().fit(X, y)
     assert_array_equal(ours.kneighbors(Q)[1], theirs.kneighbors(Q)[1])
