@@ -10,7 +10,6 @@ import skorch
 import torch
 from skorch.callbacks import Callback, EpochTimer
 
-from ._batches import Batches
 from ._device import threads
 
 SMALL = 2**21  # multiplications of a step below which a second thread costs more than it gives
@@ -45,14 +44,6 @@ class TrainingNet(skorch.NeuralNet):
 
     def get_default_callbacks(self):
         return [("epoch_timer", EpochTimer())]
-
-    def get_iterator(self, dataset, training=False):
-        if isinstance(dataset, Batches):
-            return dataset
-        return super().get_iterator(dataset, training)
-
-    def get_loss(self, y_pred, y_true, X=None, training=False):
-        return self.criterion_(y_pred, y_true)
 
     def fit_loop(self, X, y=None, epochs=None, *, epoch_end=None, **fit_params):
         """Run the epochs.

@@ -18,6 +18,7 @@ from ._base import BaseNet
 from ._device import is_tensor, to_tensor
 from ._docs import describe, net_blocks
 from ._images import forked_rng, image_precision, input_statistics, validate_images
+from ._masks import encode_masks, mask_classes, validate_masks
 from ._sklearn import HasMethods, Interval, StrOptions, check_is_fitted, fit_context
 from ._validation import to_numpy, validate_weight
 from .metrics import mean_iou_score
@@ -26,58 +27,6 @@ from .modules.losses import PixelCrossEntropy
 from .modules.segmentation import SegmentationModule
 
 __all__ = ["PixelClassifier", "SegmentationNet"]
-
-
-def _validate_masks(y, X):
-    """Check that y holds one label for each pixel of X, (n, channels, height, width)."""
-    y = np.asarray(to_numpy(y))
-    expected = (len(X), *X.shape[2:])
-    if y.shape != expected:
-        raise ValueError(
-            f"y must hold one label for each pixel of X: expected masks of shape {expected} "
-            f"(n_samples, height, width), got {y.shape}."
-        )
-    if y.dtype.kind == "f":
-        if not np.isfinite(y).all() or (y != np.floor(y)).any():
-            raise ValueError(
-                "Unknown label type: masks must hold integers or strings, got floating point "
-                "numbers that are no integers (or NaN, or infinity)."
-            )
-        y = y.astype(np.int64)
-    elif y.dtype.kind not in "biuUSO":
-        raise ValueError(f"Unknown label type: masks must hold integers or strings, got {y.dtype}.")
-    return y
-
-
-def _mask_classes(y, ignore_index):
-    """The sorted classes of masks, without the label that means "no label"."""
-    if y.dtype.kind in "bu" or (y.dtype.kind == "i" and y.min() >= 0 and y.max() < 1 << 16):
-        classes = np.flatnonzero(np.bincount(y.ravel())).astype(y.dtype)  # no sort of every pixel
-    else:
-        classes = np.unique(y)
-    if ignore_index is not None:
-        classes = classes[classes != ignore_index]
-    if not len(classes):
-        raise ValueError(f"y holds no labelled pixel: every one is ignore_index={ignore_index!r}.")
-    return classes
-
-
-def _encode_masks(y, classes, ignore_index):
-    """Class indices as int16, -1 where the pixel has no label."""
-    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1).astype(np.int16)
-    unknown = classes[codes] != y
-    if ignore_index is not None:
-        ignored = y == ignore_index
-        codes[ignored] = -1
-        unknown &= ~ignored
-    if unknown.any():
-        strange = np.unique(y[unknown])[:5].tolist()
-        raise ValueError(
-            f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has "
-            f"{strange} besides. If they stand for pixels without a label, name one label for "
-            "them as ignore_index."
-        )
-    return codes
 
 
 class _SegmenterMixin:
@@ -219,14 +168,14 @@ class SegmentationNet(_SegmenterMixin, BaseNet):
                 f"SegmentationNet was fitted on images of {self.n_channels_in_} channel(s), got "
                 f"{X.shape[1]} (shape {tuple(X.shape)} read as n, channels, height, width)."
             )
-        return X if isinstance(y, str) else (X, _validate_masks(y, X))
+        return X if isinstance(y, str) else (X, validate_masks(y, X))
 
     def _encode_target(self, y, *, reset, classes=None):
         if reset:
-            self.classes_ = _mask_classes(y, self.ignore_index) if classes is None else classes
+            self.classes_ = mask_classes(y, self.ignore_index) if classes is None else classes
             self.n_outputs_ = len(self.classes_)
             self.out_activation_ = "softmax"
-        target = _encode_masks(y, self.classes_, self.ignore_index)
+        target = encode_masks(y, self.classes_, self.ignore_index)
         if reset:
             self.class_weight_ = self._class_weights(target)
         return target
@@ -247,7 +196,7 @@ class SegmentationNet(_SegmenterMixin, BaseNet):
         return counts.sum() / (len(counts) * np.maximum(counts, 1))
 
     def _check_warm_start(self, y):
-        classes = _mask_classes(y, self.ignore_index)
+        classes = mask_classes(y, self.ignore_index)
         if set(classes) - set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
@@ -390,12 +339,12 @@ class PixelClassifier(_SegmenterMixin, MetaEstimatorMixin, BaseEstimator):
         if self.patch_size % 2 == 0:
             raise ValueError(f"patch_size must be odd, got {self.patch_size}.")
         X = self._images(X, reset=True)
-        y = _validate_masks(y, X)
+        y = validate_masks(y, X)
         weight = validate_weight(sample_weight, len(X))
         labelled = np.arange(y.size)
         if self.ignore_index is not None:
             labelled = np.flatnonzero(y.ravel() != self.ignore_index)
-        self.classes_ = _mask_classes(y, self.ignore_index)
+        self.classes_ = mask_classes(y, self.ignore_index)
         if self.max_pixels is not None and len(labelled) > self.max_pixels:
             random_state = check_random_state(self.random_state)
             labelled = np.sort(random_state.choice(labelled, self.max_pixels, replace=False))

@@ -14,7 +14,7 @@ FLOORS = [
     {"modules.losses", "modules.mlp", "modules.layers", "_device", "_sklearn", "_docs"},
     {"modules.cnn", "modules.vit", "modules.segmentation", "_optimizers", "_batches",
      "_validation", "_lbfgs", "_convergence", "_search", "_newton", "datasets"},
-    {"_training", "metrics"},
+    {"_training", "_masks", "metrics"},
     {"_base"},
     {"_tasks", "_images"},
     {"neural_network", "vision", "segmentation", "neighbors", "svm"},
