@@ -465,5 +465,7 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.array_api_support = True  # of torch's arrays; others are read as numpy
+        # True of torch's arrays. Those of other libraries are not read yet: with array_api_strict
+        # installed and SCIPY_ARRAY_API=1, scikit-learn's checks of its arrays fail.
+        tags.array_api_support = True
         return tags

@@ -60,7 +60,7 @@ every = pytest.mark.parametrize("name", DATA)
 
 SETTINGS = [
     {},
-    {"C": 10.0},
+    {"C": 100.0},
     {"C": 1e-3},
     {"fit_intercept": False},
     {"intercept_scaling": 10.0},
