@@ -18,15 +18,17 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 
+from ._arrays import from_foreign, namespace_and_device, to_tensor
 from ._batches import Batches
 from ._convergence import Convergence, EstimatorCallbacks
-from ._device import is_tensor, resolve_device, to_tensor
+from ._device import resolve_device
 from ._lbfgs import train_lbfgs
 from ._optimizers import SGD, Adam
 from ._sklearn import Interval, Options, StrOptions, check_is_fitted, fit_context
@@ -240,7 +242,7 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "net_") or not (self.warm_start or incremental)
         arguments = (X, y, {} if sample_weight is None else {"sample_weight": sample_weight})
-        data, y = self._read(X, y, reset=first)
+        data, y = self._read(from_foreign(X), y, reset=first)
         weight = validate_weight(sample_weight, len(y))
         if not first and self.warm_start:
             self._check_warm_start(y)
@@ -254,7 +256,7 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         data = self._to_device(data, device, dtype)
         weights = None if weight is None else to_tensor(weight, device, dtype)
         if first:
-            self.device_ = str(device)
+            self.device_, self._seen_on = str(device), namespace_and_device(X)
             with self._forked_rng(random_state, device):
                 module = self._make_module(data, weights, random_state).to(device, dtype)
         else:
@@ -301,7 +303,7 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         return data.index_select(0, index), target[rows], None if weight is None else weight[rows]
 
     def _prepare_validation(self, X_val, y_val, sample_weight_val, device, dtype):
-        data, y_val = self._read(X_val, y_val, reset=False)
+        data, y_val = self._read(from_foreign(X_val), y_val, reset=False)
         target = self._encode_target(y_val, reset=False)
         return (
             self._to_device(data, device, dtype),
@@ -437,35 +439,37 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         return sum(p.numel() for p in self.net_.module_.parameters())
 
     # ---------------------------------------------------------------------------------- predict
-    def _predict_with(self, X, decode: Callable):
+    def _predict_with(self, X, decode: Callable, method: str):
         """Decode the raw outputs of X in memory that does not grow with X; a tensor."""
         check_is_fitted(self, "net_")
-        data = self._read(X, reset=False)
+        self._check_same_namespace(X, method)
+        data = self._read(from_foreign(X), reset=False)
         device = next(self.net_.module_.parameters()).device
         X = self._to_device(data, device, self._precision_.weights)
         parts = [decode(z) for z in self.net_.raw_outputs(X, self._predict_batch)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _output(self, result, like):
-        """Hand a tensor out as the caller's kind: numpy, or a tensor on `like`'s device."""
-        return result.to(like.device) if is_tensor(like) else result.cpu().numpy()
+    def _check_same_namespace(self, X, method):
+        """Under dispatch, refuse X of another library or device than in fit, as scikit-learn."""
+        if not get_config()["array_api_dispatch"] or namespace_and_device(X) == self._seen_on:
+            return
+        raise ValueError(
+            f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace and "
+            f"the same device as those passed to fit(). fit() got {' on '.join(self._seen_on)}, "
+            f"{method}() got {' on '.join(namespace_and_device(X))}. Convert X, or leave "
+            "config_context(array_api_dispatch=True): outside of it arrays of any kind go in."
+        )
 
     def _output_dtype(self, X) -> torch.dtype:
         """The type scikit-learn would answer in: that of X and of the weights together."""
-        given = getattr(X, "dtype", None)
-        if isinstance(given, torch.dtype):
-            given = np.dtype(str(given).removeprefix("torch.")) if given.is_floating_point else None
-        if not isinstance(given, np.dtype) or given.kind != "f":
-            given = np.dtype(np.float64)
-        both = np.result_type(self._precision_.answers, given)
-        return torch.float32 if both == np.float32 else torch.float64
+        given = str(getattr(X, "dtype", "")).rpartition(".")[2]  # of any library's array
+        narrow = given in {"float32", "float16", "bfloat16"}
+        return torch.float32 if narrow and self._precision_.answers.itemsize < 8 else torch.float64
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        # True of torch's arrays. Those of other libraries are not read yet: with array_api_strict
-        # installed and SCIPY_ARRAY_API=1, scikit-learn's checks of its arrays fail.
         tags.array_api_support = True
         return tags

@@ -1,16 +1,12 @@
-"""Where tensors live: the one place that chooses a device and a dtype and moves data in and out."""
+"""Where tensors live, and how many threads compute on them."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 
-
-def is_tensor(X) -> bool:
-    """Whether X is a torch tensor (and results should go back as tensors)."""
-    return isinstance(X, torch.Tensor)
+from ._arrays import is_tensor
 
 
 def resolve_device(device: str | torch.device = "auto", X=None) -> torch.device:
@@ -76,31 +72,3 @@ def threads(n: int | None):
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def to_tensor(X, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """Move an array to the device without copying what is already there.
-
-    Read-only arrays (memory maps, pandas 3 columns) share their memory like any other: nothing in
-    this package writes to its inputs, so torch's warning about them is not for the user.
-    """
-    if not is_tensor(X):
-        X = np.asarray(X)
-        if any(stride < 0 for stride in X.strides) or not X.dtype.isnative:
-            X = np.ascontiguousarray(X, dtype=X.dtype.newbyteorder("="))
-        if not X.flags.writeable:
-            X = _as_writeable(X)
-        X = torch.from_numpy(X)
-    if device.type == "mps" and dtype is None and X.dtype == torch.float64:
-        dtype = torch.float32  # all that Apple's GPUs know
-    return X.to(device=device, dtype=dtype)
-
-
-def _as_writeable(X: np.ndarray) -> np.ndarray:
-    """View a read-only array as a writeable one, so that torch shares it without a warning."""
-
-    interface = dict(X.__array_interface__)
-    interface["data"] = (interface["data"][0], False)
-    # the class keeps X, and with it the memory, alive
-    holder = type("Writeable", (), {"__array_interface__": interface, "base": X})
-    return np.asarray(holder())

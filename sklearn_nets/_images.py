@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from ._arrays import is_tensor, to_tensor
 from ._base import Precision
-from ._device import is_tensor, to_tensor
 from ._sklearn import validate_data
 from ._validation import check_finite, validate_rows, validate_target
 

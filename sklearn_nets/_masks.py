@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._validation import to_numpy
+from ._arrays import to_numpy
 
 
 def validate_masks(y, X):

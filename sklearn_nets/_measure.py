@@ -11,7 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
-from ._validation import to_numpy
+from ._arrays import to_numpy
 from .metrics import class_scores
 
 

@@ -15,10 +15,9 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
+from ._arrays import hand_back, take_labels, to_numpy
 from ._base import BaseNet
-from ._device import is_tensor
 from ._sklearn import StrOptions, check_partial_fit_first_call, fit_context
-from ._validation import to_numpy
 from .modules.losses import BinaryCrossEntropy, CrossEntropy, HalfPoissonDeviance, SquaredError
 
 
@@ -61,6 +60,7 @@ class ClassifierNet(ClassifierMixin, BaseNet):
         self : object
             The estimator after one epoch more.
         """
+        y, classes = to_numpy(y), to_numpy(classes)
         first = check_partial_fit_first_call(self, classes)
         if first and type_of_target(y).startswith("multilabel"):
             classes = None  # the columns of y already name every class
@@ -126,19 +126,6 @@ class ClassifierNet(ClassifierMixin, BaseNet):
     def _validation_score(self, target, prediction, weight):
         return accuracy_score(target, prediction, sample_weight=weight)
 
-    def _labels(self, prediction, like):
-        """Decoded predictions as labels: of the kind of `like` where labels are numbers."""
-        if self._is_multilabel:
-            return self._output(prediction.to(torch.int64), like)
-        codes = prediction if prediction.ndim == 1 else prediction[:, 0].to(torch.int64)
-        if is_tensor(like) and self.classes_.dtype.kind in "biuf":
-            return torch.from_numpy(self.classes_).to(like.device)[codes.to(like.device)]
-        return self.classes_[codes.cpu().numpy()]
-
-    @property
-    def _is_multilabel(self):
-        return self.out_activation_ == "logistic" and self.n_outputs_ > 1
-
     def predict(self, X):
         """Predict the class of each sample.
 
@@ -152,7 +139,10 @@ class ClassifierNet(ClassifierMixin, BaseNet):
         y : ndarray or torch.Tensor of shape (n_samples,) or (n_samples, n_classes)
             Labels, or 0 and 1 per class for multilabel targets.
         """
-        return self._labels(self._predict_with(X, self._decode), like=X)
+        prediction = self._predict_with(X, self._decode, "predict").to(torch.int64)
+        if prediction.ndim == 2 and self.n_outputs_ > 1:  # multilabel: 0 and 1 as they are
+            return hand_back(prediction, like=X)
+        return take_labels(self.classes_, prediction.reshape(-1), like=X)
 
     def predict_proba(self, X):
         """Predict the probability of each class.
@@ -167,11 +157,11 @@ class ClassifierNet(ClassifierMixin, BaseNet):
         y_prob : ndarray or torch.Tensor of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
         """
-        p = self._predict_with(X, lambda z: self._probabilities(z))
-        return self._output(p.to(self._output_dtype(X)), like=X)
+        return hand_back(self._probabilities(X, "predict_proba"), like=X)
 
-    def _probabilities(self, z):
-        p = self.net_.criterion_.activation(z)
+    def _probabilities(self, X, method):
+        p = self._predict_with(X, lambda z: self.net_.criterion_.activation(z), method)
+        p = p.to(self._output_dtype(X))
         return torch.cat([1 - p, p], dim=1) if self.n_outputs_ == 1 else p
 
     def predict_log_proba(self, X):
@@ -186,8 +176,7 @@ class ClassifierNet(ClassifierMixin, BaseNet):
         -------
         log_y_prob : ndarray or torch.Tensor of shape (n_samples, n_classes)
         """
-        p = self.predict_proba(X)
-        return p.log() if is_tensor(p) else np.log(p)
+        return hand_back(self._probabilities(X, "predict_log_proba").log(), like=X)
 
     def score(self, X, y, sample_weight=None):
         """Accuracy of the predicted labels.
@@ -263,8 +252,8 @@ class RegressorNet(RegressorMixin, BaseNet):
         -------
         y : ndarray or torch.Tensor of shape (n_samples,) or (n_samples, n_outputs)
         """
-        y = self._predict_with(X, self._decode).to(self._output_dtype(X))
-        return self._output(y[:, 0] if y.shape[1] == 1 else y, like=X)
+        y = self._predict_with(X, self._decode, "predict").to(self._output_dtype(X))
+        return hand_back(y[:, 0] if y.shape[1] == 1 else y, like=X)
 
     def score(self, X, y, sample_weight=None):
         """Coefficient of determination R² of the prediction.

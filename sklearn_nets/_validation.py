@@ -6,13 +6,8 @@ import numpy as np
 import torch
 from sklearn.utils import check_consistent_length
 
-from ._device import is_tensor
+from ._arrays import is_tensor, to_numpy
 from ._sklearn import check_sample_weight, check_y, validate_data
-
-
-def to_numpy(array):
-    """Bring a tensor to the host as numpy; anything else passes through."""
-    return array.detach().cpu().numpy() if is_tensor(array) else array
 
 
 def validate_rows(estimator, X, y="no_validation", *, reset, dtype="numeric", y_numeric=False):

@@ -14,9 +14,9 @@ from sklearn.utils import indexable
 from sklearn.utils.multiclass import type_of_target
 
 from . import _html, _report
+from ._arrays import to_numpy
 from ._measure import count_parameters, describe_run, find_device, fit_predict, fold_metrics
 from ._progress import epochs_shown, live_progress
-from ._validation import to_numpy
 from .metrics import class_scores, confusion_matrix
 
 

@@ -12,10 +12,11 @@ from sklearn import neighbors as _reference
 from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score
 
-from ._device import is_tensor, resolve_device, to_tensor
+from ._arrays import from_foreign, hand_back, is_tensor, to_numpy, to_tensor
+from ._device import resolve_device
 from ._search import nearest
 from ._sklearn import check_is_fitted, fit_context, get_weights
-from ._validation import to_numpy, validate_rows
+from ._validation import validate_rows
 
 EUCLIDEAN = {"euclidean", "l2", "sqeuclidean"}
 
@@ -143,6 +144,7 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         ValueError
             If the device is not known or not present, or as scikit-learn raises it.
         """
+        X = from_foreign(X)
         device = resolve_device(self.device, X)
         on_host = _is_host(device) or not self._suits_accelerator(X)
         self.device_ = "cpu" if on_host else str(device)
@@ -193,8 +195,8 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         else:  # its search, or its words about a wrong n_neighbors
             found = super().kneighbors(to_numpy(X), n_neighbors, return_distance)
         if return_distance:
-            return tuple(_like(X, part) for part in found)
-        return _like(X, found)
+            return tuple(hand_back(part, like=X) for part in found)
+        return hand_back(found, like=X)
 
     def _searches_in_torch(self, X, k):
         if not isinstance(k, Integral) or not 0 < k <= self.n_samples_fit_ - (X is None):
@@ -222,7 +224,7 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         device = self._fit_X.device if is_tensor(self._fit_X) else torch.device("cpu")
         points = to_tensor(self._fit_X, device)
         if X is not None:
-            queries = to_tensor(validate_rows(self, X, reset=False), device)
+            queries = to_tensor(validate_rows(self, from_foreign(X), reset=False), device)
             distances, indices = nearest(points, queries, k)
         else:
             distances, indices = nearest(points, points, k + 1)
@@ -265,7 +267,7 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         """
         votes, classes = self._votes(X)
         labels = [c.take(v.argmax(1)) for v, c in zip(votes, classes)]
-        return _like(X, np.stack(labels, 1) if self.outputs_2d_ else labels[0])
+        return hand_back(np.stack(labels, 1) if self.outputs_2d_ else labels[0], like=X)
 
     def predict_proba(self, X):
         """Predict each class's share of the votes.
@@ -281,7 +283,7 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
             Columns in the order of `classes_`; for several outputs one array each.
         """
         votes, _ = self._votes(X)
-        shares = [_like(X, v / v.sum(1, keepdims=True)) for v in votes]
+        shares = [hand_back(v / v.sum(1, keepdims=True), like=X) for v in votes]
         return shares if self.outputs_2d_ else shares[0]
 
     def _votes(self, X):
@@ -333,10 +335,3 @@ _OF_X = ("n_features_in_", "feature_names_in_")
 
 def _is_host(device):
     return device.type in ("cpu", "mps")  # mps knows no float64
-
-
-def _like(X, answer):
-    """Hand out numbers as a tensor on the device of X if X is a tensor, else as numpy."""
-    if is_tensor(X) and (is_tensor(answer) or answer.dtype.kind in "biuf"):
-        return to_tensor(answer, X.device)
-    return to_numpy(answer)

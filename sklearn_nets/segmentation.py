@@ -14,13 +14,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from torch import nn
 
+from ._arrays import hand_back, take_labels, to_numpy, to_tensor
 from ._base import BaseNet
-from ._device import is_tensor, to_tensor
 from ._docs import describe, net_blocks
 from ._images import forked_rng, image_precision, input_statistics, validate_images
 from ._masks import encode_masks, mask_classes, validate_masks
 from ._sklearn import HasMethods, Interval, StrOptions, check_is_fitted, fit_context
-from ._validation import to_numpy, validate_weight
+from ._validation import validate_weight
 from .metrics import mean_iou_score
 from .modules.layers import InputNorm
 from .modules.losses import PixelCrossEntropy
@@ -155,7 +155,7 @@ class SegmentationNet(_SegmenterMixin, BaseNet):
             The estimator after one epoch more.
         """
         if classes is not None:
-            classes = np.unique(classes)
+            classes = np.unique(to_numpy(classes))
         self._train(self._prepare(X, y, sample_weight, incremental=True, classes=classes))
         return self
 
@@ -242,10 +242,7 @@ class SegmentationNet(_SegmenterMixin, BaseNet):
         masks : ndarray or torch.Tensor of shape (n_samples, height, width)
             Labels; a tensor for a tensor X where labels are numbers.
         """
-        codes = self._predict_with(X, self._decode)
-        if is_tensor(X) and self.classes_.dtype.kind in "biuf":
-            return torch.from_numpy(self.classes_).to(X.device)[codes.to(X.device).long()]
-        return self.classes_[codes.cpu().numpy()]
+        return take_labels(self.classes_, self._predict_with(X, self._decode, "predict"), like=X)
 
     def predict_proba(self, X):
         """Predict the probability of each class at every pixel.
@@ -260,7 +257,8 @@ class SegmentationNet(_SegmenterMixin, BaseNet):
         proba : ndarray or torch.Tensor of shape (n_samples, n_classes, height, width)
             Classes in the order of `classes_`; they sum to one at every pixel.
         """
-        return self._output(self._predict_with(X, lambda z: torch.softmax(z, dim=1)), like=X)
+        p = self._predict_with(X, lambda z: torch.softmax(z, dim=1), "predict_proba")
+        return hand_back(p, like=X)
 
 
 class PixelClassifier(_SegmenterMixin, MetaEstimatorMixin, BaseEstimator):

@@ -14,10 +14,19 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from ._device import is_tensor, resolve_device, to_tensor
+from ._arrays import (
+    from_foreign,
+    hand_back,
+    is_foreign,
+    is_tensor,
+    take_labels,
+    to_numpy,
+    to_tensor,
+)
+from ._device import resolve_device
 from ._newton import squared_hinge
 from ._sklearn import check_is_fitted, check_sample_weight, fit_context, validate_data
-from ._validation import to_numpy, validate_rows
+from ._validation import validate_rows
 
 __all__ = ["LinearSVC"]
 
@@ -155,6 +164,7 @@ class LinearSVC(svm.LinearSVC):
             If there is but one class; if `X` is a tensor on an accelerator and the parameters
             are for scikit-learn's code.
         """
+        X = from_foreign(X)
         device = resolve_device(self.device, X)
         if device.type == "mps":
             device = torch.device("cpu")  # MPS has no float64
@@ -273,16 +283,16 @@ class LinearSVC(svm.LinearSVC):
             Of the kind and on the device of `X`; positive for ``classes_[1]`` of two classes.
         """
         check_is_fitted(self)
-        if not is_tensor(X) and not is_tensor(self.coef_):
+        if not is_tensor(X) and not is_foreign(X) and not is_tensor(self.coef_):
             return super().decision_function(X)
-        X = validate_rows(self, X, reset=False)
+        like, X = X, validate_rows(self, from_foreign(X), reset=False)
         if is_tensor(X):
             coef, intercept = (to_tensor(a, X.device) for a in (self.coef_, self.intercept_))
             X = X.to(coef.dtype)
         else:
             coef, intercept = to_numpy(self.coef_), to_numpy(self.intercept_)
         scores = X @ coef.T + intercept
-        return scores[:, 0] if scores.shape[1] == 1 else scores
+        return hand_back(scores[:, 0] if scores.shape[1] == 1 else scores, like)
 
     def predict(self, X):
         """Predict the class of each sample.
@@ -297,13 +307,11 @@ class LinearSVC(svm.LinearSVC):
             A tensor on the device of `X` if `X` is one and the labels are numbers.
         """
         check_is_fitted(self)
-        if not is_tensor(X) and not is_tensor(self.coef_):
+        if not is_tensor(X) and not is_foreign(X) and not is_tensor(self.coef_):
             return super().predict(X)
-        scores = self.decision_function(X)
+        scores = from_foreign(self.decision_function(X))
         code = scores.argmax(1) if scores.ndim == 2 else (scores > 0) * 1
-        if is_tensor(X) and self.classes_.dtype.kind in "biuf":
-            return to_tensor(self.classes_, X.device)[code]
-        return self.classes_[to_numpy(code)]
+        return take_labels(self.classes_, code, like=X)
 
     def score(self, X, y, sample_weight=None) -> float:
         """Accuracy of the predicted classes.

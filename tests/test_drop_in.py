@@ -40,7 +40,7 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_nets import MLPClassifier, MLPRegressor
+from sklearn_nets import KNeighborsClassifier, LinearSVC, MLPClassifier, MLPRegressor
 
 mpl.use("Agg")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -183,15 +183,27 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.datasets import load_iris
-from sklearn.utils.estimator_checks import check_array_api_input, check_array_api_input_and_values
+from sklearn.utils.estimator_checks import (
+    _yield_array_api_checks, check_array_api_input, check_array_api_input_and_values)
 from sklearn_nets import CNNClassifier, MLPClassifier, MLPRegressor, ViTClassifier
 import warnings
 warnings.simplefilter("ignore")
 devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+
+def present(check):
+    # scikit-learn's own skip of an absent CUDA fails with torch's CUDA build
+    said = str(check.keywords)
+    return not any(name in said for name in ("cupy", "dpnp", "xpu", "mps")) and (
+        "cuda" in devices or "cuda" not in said)
+ran = set()
 for device in devices:
     for est in (MLPClassifier(max_iter=9), MLPRegressor(max_iter=9), CNNClassifier((8,), max_iter=2),
                 ViTClassifier(embed_dim=8, depth=1, num_heads=2, max_iter=2)):
         assert est.__sklearn_tags__().array_api_support
+        for check in filter(present, _yield_array_api_checks(est)):
+            with sklearn.config_context(array_api_dispatch=True):
+                check(type(est).__name__, est)
+            ran.add((check.func.__name__, str(check.keywords)))
         for weighted in (False, True):
             for dtype in ("float32", "float64")[: 1 + (device == "cpu")]:
                 check_array_api_input(type(est).__name__, est, "torch", device, dtype,
@@ -224,6 +236,7 @@ for device in devices:
         search.fit(X_t, y_t)
         assert search.predict(X_t).device == X_t.device
         assert np.isfinite(search.best_score_)
+assert len(ran) >= 7, ran
 print("passed")
 """
 
@@ -234,6 +247,49 @@ def test_array_api_dispatch():
         [sys.executable, "-c", ARRAY_API], env=env, capture_output=True, text=True, check=False
     )
     assert out.stdout.strip() == "passed", out.stderr
+
+
+@pytest.mark.parametrize("where", ["CPU_DEVICE", "device1"])
+def test_arrays_of_another_library(where):
+    """Another library's arrays go in, and answers come back in it, on the same device."""
+    strict = pytest.importorskip("array_api_strict")
+    device = strict.Device(where)
+    X_s, y_s = (strict.asarray(a, device=device) for a in (X, Y))
+    weight = strict.asarray(np.ones(len(Y)), device=device)
+    for model in (net(), LinearSVC(), KNeighborsClassifier(), MLPRegressor(max_iter=20, random_state=0)):
+        if isinstance(model, KNeighborsClassifier):
+            model.fit(X_s, y_s)
+        else:
+            model.fit(X_s, y_s, sample_weight=weight)
+        plain = clone(model).fit(X, Y).predict(X)
+        prediction = model.predict(X_s)
+        assert prediction.device == device
+        assert_allclose(np.from_dlpack(prediction), plain)
+        assert model.score(X_s, y_s) == model.score(X, Y)
+        assert_allclose(model.predict(X), plain)  # numpy in, numpy out
+    first = net().partial_fit(X_s, y_s, classes=strict.asarray(np.unique(Y), device=device))
+    assert_array_equal(first.classes_, np.unique(Y))
+
+
+def test_dispatch_refuses_another_namespace_than_that_of_fit():
+    script = """
+import sklearn, torch, numpy as np
+from sklearn_nets import MLPClassifier
+X, y = np.eye(9), np.arange(9) % 2
+model = MLPClassifier(max_iter=2, tol=1.0).fit(torch.from_numpy(X), torch.from_numpy(y))
+model.predict(X)
+with sklearn.config_context(array_api_dispatch=True):
+    try:
+        model.predict_log_proba(X)
+    except ValueError as error:
+        print(error)
+"""
+    env = {**os.environ, "SCIPY_ARRAY_API": "1", "PYTHONWARNINGS": "ignore"}
+    out = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True
+    )
+    assert "MLPClassifier.predict_log_proba() must use the same namespace" in out.stdout
+    assert "fit() got torch on cpu, predict_log_proba() got numpy on cpu" in out.stdout
 
 
 def test_scores_of_tensors_without_dispatch():

@@ -1,0 +1,97 @@
+"""The kind of array that comes in goes out: numpy, torch, or another library of the array API."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+
+def is_tensor(X) -> bool:
+    """Whether X is a torch tensor (and results should go back as tensors)."""
+    return isinstance(X, torch.Tensor)
+
+
+def is_foreign(X) -> bool:
+    """Whether X is an array of another library of the array API standard: cupy's, jax's, ..."""
+    own = isinstance(X, np.ndarray | np.generic | torch.Tensor)
+    return not own and hasattr(X, "__array_namespace__")
+
+
+def from_foreign(X):
+    """Another library's array as a tensor that shares its memory; all else passes through."""
+    return torch.from_dlpack(X) if is_foreign(X) else X
+
+
+def to_numpy(X):
+    """Bring an array of any library to the host as numpy; anything else passes through."""
+    X = from_foreign(X)
+    return X.detach().cpu().numpy() if is_tensor(X) else X
+
+
+def to_tensor(X, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Move an array to the device without copying what is already there.
+
+    Read-only arrays (memory maps, pandas 3 columns) share their memory like any other: nothing in
+    this package writes to its inputs, so torch's warning about them is not for the user.
+    """
+    X = from_foreign(X)
+    if not is_tensor(X):
+        X = np.asarray(X)
+        if any(stride < 0 for stride in X.strides) or not X.dtype.isnative:
+            X = np.ascontiguousarray(X, dtype=X.dtype.newbyteorder("="))
+        if not X.flags.writeable:
+            X = _as_writeable(X)
+        X = torch.from_numpy(X)
+    if device.type == "mps" and dtype is None and X.dtype == torch.float64:
+        dtype = torch.float32  # all that Apple's GPUs know
+    return X.to(device=device, dtype=dtype)
+
+
+def hand_back(answer, like):
+    """An answer as the kind of array that `like` is, on its device.
+
+    Parameters
+    ----------
+    answer : tensor or ndarray
+    like : object
+        The X that the answer belongs to.
+
+    Returns
+    -------
+    array of the library of `like`, or ndarray for what is no array (lists, data frames) and for
+    an answer of strings, which only numpy holds
+    """
+    if not is_tensor(answer) and answer.dtype.kind not in "biuf":
+        return answer
+    if is_tensor(like):
+        return to_tensor(answer, like.device)
+    if is_foreign(like):
+        answer = to_tensor(answer, torch.from_dlpack(like).device)
+        return like.__array_namespace__().from_dlpack(answer, device=like.device)
+    return to_numpy(answer)
+
+
+def take_labels(classes: np.ndarray, codes: torch.Tensor, like):
+    """The labels that `codes` stand for, as the kind of array that `like` is."""
+    if classes.dtype.kind in "biuf" and (is_tensor(like) or is_foreign(like)):
+        return hand_back(to_tensor(classes, codes.device)[codes.long()], like)
+    return classes[to_numpy(codes)]
+
+
+def namespace_and_device(X) -> tuple[str, str]:
+    """Name of the library and of the device of X, as the array API standard tells them apart."""
+    if is_tensor(X):
+        return "torch", str(X.device)
+    if is_foreign(X):
+        return X.__array_namespace__().__name__, str(X.device)
+    return "numpy", "cpu"
+
+
+def _as_writeable(X: np.ndarray) -> np.ndarray:
+    """View a read-only array as a writeable one, so that torch shares it without a warning."""
+
+    interface = dict(X.__array_interface__)
+    interface["data"] = (interface["data"][0], False)
+    # the class keeps X, and with it the memory, alive
+    holder = type("Writeable", (), {"__array_interface__": interface, "base": X})
+    return np.asarray(holder())
