@@ -256,7 +256,12 @@ def test_arrays_of_another_library(where):
     device = strict.Device(where)
     X_s, y_s = (strict.asarray(a, device=device) for a in (X, Y))
     weight = strict.asarray(np.ones(len(Y)), device=device)
-    for model in (net(), LinearSVC(), KNeighborsClassifier(), MLPRegressor(max_iter=20, random_state=0)):
+    for model in (
+        net(),
+        LinearSVC(),
+        KNeighborsClassifier(),
+        MLPRegressor(max_iter=20, random_state=0),
+    ):
         if isinstance(model, KNeighborsClassifier):
             model.fit(X_s, y_s)
         else:
