@@ -26,6 +26,7 @@ _HOME = {
     "MLPRegressor": "neural_network",
     "PixelClassifier": "segmentation",
     "SegmentationNet": "segmentation",
+    "RandomFlipShift": "vision",
     "ViTClassifier": "vision",
     "compare": "comparison",
     "make_digit_scenes": "datasets",

@@ -18,14 +18,25 @@ def is_foreign(X) -> bool:
 
 
 def from_foreign(X):
-    """Another library's array as a tensor that shares its memory; all else passes through."""
-    return torch.from_dlpack(X) if is_foreign(X) else X
+    """Another library's array as a tensor that shares its memory; all else passes through.
+
+    Tensors come out detached: nothing is differentiated by the data.
+    """
+    if is_foreign(X):
+        return torch.from_dlpack(X)
+    if not is_tensor(X):
+        return X
+    if X.layout != torch.strided:
+        raise TypeError(f"A sparse tensor ({X.layout}) was passed; pass X.to_dense().")
+    return X.detach()
 
 
 def to_numpy(X):
     """Bring an array of any library to the host as numpy; anything else passes through."""
     X = from_foreign(X)
-    return X.detach().cpu().numpy() if is_tensor(X) else X
+    if not is_tensor(X):
+        return X
+    return (X.float() if X.dtype == torch.bfloat16 else X).cpu().numpy()
 
 
 def to_tensor(X, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -39,6 +50,8 @@ def to_tensor(X, device: torch.device, dtype: torch.dtype | None = None) -> torc
         X = np.asarray(X)
         if any(stride < 0 for stride in X.strides) or not X.dtype.isnative:
             X = np.ascontiguousarray(X, dtype=X.dtype.newbyteorder("="))
+        if X.dtype == np.longdouble:
+            X = X.astype(np.float64)  # torch has no more
         if not X.flags.writeable:
             X = _as_writeable(X)
         X = torch.from_numpy(X)

@@ -25,10 +25,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 
-from ._arrays import from_foreign, namespace_and_device, to_tensor
+from ._arrays import from_foreign, is_tensor, namespace_and_device, to_tensor
 from ._batches import Batches
 from ._convergence import Convergence, EstimatorCallbacks
-from ._device import resolve_device
+from ._device import free_memory, has_room, resolve_device, upload
 from ._lbfgs import train_lbfgs
 from ._optimizers import SGD, Adam
 from ._sklearn import Interval, Options, StrOptions, check_is_fitted, fit_context
@@ -243,7 +243,7 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         first = not hasattr(self, "net_") or not (self.warm_start or incremental)
         arguments = (X, y, {} if sample_weight is None else {"sample_weight": sample_weight})
         data, y = self._read(from_foreign(X), y, reset=first)
-        weight = validate_weight(sample_weight, len(y))
+        weight = validate_weight(sample_weight, len(data))
         if not first and self.warm_start:
             self._check_warm_start(y)
         target = self._encode_target(y, reset=first, classes=classes)
@@ -253,8 +253,10 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         if first:
             self._precision_ = self._precision(data, device)
         dtype = self._precision_.weights
-        data = self._to_device(data, device, dtype)
-        weights = None if weight is None else to_tensor(weight, device, dtype)
+        streams = not has_room(data, device, self._input_type())
+        home = torch.device("cpu") if streams else device
+        data = to_tensor(data, home) if streams else upload(data, device, self._input_type())
+        weights = None if weight is None else to_tensor(weight, home, dtype)
         if first:
             self.device_, self._seen_on = str(device), namespace_and_device(X)
             with self._forked_rng(random_state, device):
@@ -262,34 +264,46 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         else:
             module = self.net_.module_.to(device)
         rows = None
+        if weight is not None and not weight.all() and self.solver != "lbfgs":
+            rows = np.flatnonzero(weight)  # no weight is absence
         if validation is None and self.early_stopping and self.solver != "lbfgs":
-            rows, held_out = self._split(target, random_state)
-            validation = self._select(data, target, weight, held_out, device)
+            rows, held_out = self._split(target, rows, random_state)
+            validation = self._select(data, target, weight, held_out)
         elif validation is not None:
-            validation = self._prepare_validation(*validation, device, dtype)
+            validation = self._prepare_validation(*validation, device)
+        if streams and self.solver == "lbfgs":
+            raise ValueError(
+                f"solver='lbfgs' takes all of X at once, but X ({data.nbytes / 2**30:.1f} GiB) has "
+                f"no room on {device} ({free_memory(device) / 2**30:.1f} GiB free, half of it for "
+                "data). Use solver='adam' or 'sgd', whose batches stream, or device='cpu'."
+            )
         train = Batches(
             data,
-            self._target_tensor(target, device),
+            self._target_tensor(target, home),
             weights,
             rows=rows,
             batch_size=self._batch_size(len(data) if rows is None else len(rows)),
             random_state=random_state if self.shuffle and self.solver != "lbfgs" else None,
+            device=device,
+            dtype=self._input_type(),
+            streams=streams,
         )
         if first or not incremental:
             previous = None if first else self.net_
             self.net_ = self._make_net(module, device, previous, incremental)
         return Job(self.net_, train, validation, incremental, random_state, arguments)
 
-    def _to_device(self, data, device, dtype):
-        return to_tensor(data, device, dtype)
+    def _input_type(self) -> torch.dtype | None:
+        """The type in which X is held and comes to the module; None for its own."""
+        return self._precision_.weights
 
-    def _split(self, target, random_state):
+    def _split(self, target, rows, random_state):
         """Indices of the training and the held-out part, drawn as scikit-learn draws them."""
         train, held_out = train_test_split(
-            np.arange(len(target)),
+            np.arange(len(target)) if rows is None else rows,
             random_state=random_state,
             test_size=self.validation_fraction,
-            stratify=self._stratify(target),
+            stratify=self._stratify(target if rows is None else target[rows]),
         )
         if len(held_out) < 2:
             raise ValueError(
@@ -298,17 +312,18 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
             )
         return train, held_out
 
-    def _select(self, data, target, weight, rows, device):
-        index = torch.from_numpy(rows).to(device)
+    def _select(self, data, target, weight, rows):
+        index = torch.from_numpy(rows).to(data.device)
         return data.index_select(0, index), target[rows], None if weight is None else weight[rows]
 
-    def _prepare_validation(self, X_val, y_val, sample_weight_val, device, dtype):
+    def _prepare_validation(self, X_val, y_val, sample_weight_val, device):
         data, y_val = self._read(from_foreign(X_val), y_val, reset=False)
         target = self._encode_target(y_val, reset=False)
+        room = has_room(data, device, self._input_type())
         return (
-            self._to_device(data, device, dtype),
+            upload(data, device if room else torch.device("cpu"), self._input_type()),
             target,
-            validate_weight(sample_weight_val, len(y_val)),
+            validate_weight(sample_weight_val, len(data)),
         )
 
     def _batch_size(self, n_samples):
@@ -325,7 +340,8 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
     def _make_net(self, module, device, previous, incremental):
         net = TrainingNet(
             module,
-            alpha=self.alpha,
+            alpha=0.0 if self.solver == "adamw" else self.alpha,
+            augment=getattr(self, "augment", None),
             amp_dtype=self._precision_.autocast,
             one_cycle=self.learning_rate == "onecycle" and not incremental,
             criterion=self._make_loss(),
@@ -355,6 +371,7 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
             "optimizer": Adam,
             "optimizer__betas": (self.beta_1, self.beta_2),
             "optimizer__eps": self.epsilon,
+            "optimizer__weight_decay": self.alpha if self.solver == "adamw" else 0.0,
         }
 
     # ------------------------------------------------------------------------------------ train
@@ -371,7 +388,7 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         )
         net.callbacks_.extend(bridge.as_named())
         try:
-            with self._forked_rng(job.random_state, job.train.X.device):
+            with self._forked_rng(job.random_state, job.train.device):
                 net.partial_fit(
                     job.train,
                     epochs=1 if job.incremental else self.max_iter,
@@ -395,15 +412,27 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         self.best_validation_score_ = progress.best_score
         if progress.validation_losses is not None:
             self.validation_loss_curve_ = progress.validation_losses
+        else:
+            vars(self).pop("validation_loss_curve_", None)  # of an earlier fit
         self._no_improvement_count = progress.no_improvement
 
     def _train_lbfgs(self, job):
         X, y, metadata = job.arguments
         bridge = EstimatorCallbacks(self, X, y, metadata, max_subtasks=self.max_iter)
         net = job.net
+        vars(self).pop("validation_loss_curve_", None)  # of an earlier fit
+        validate = None
+        if job.validation is not None:
+            self.validation_scores_, self.validation_loss_curve_ = [], []
+
+            def validate():
+                score, loss = self._validate(net, job.validation)
+                self.validation_scores_.append(score)
+                self.validation_loss_curve_.append(loss)
+
         self.n_iter_ = train_lbfgs(
             net, job.train, max_iter=self.max_iter, max_fun=self.max_fun, tol=self.tol,
-            verbose=self.verbose, bridge=bridge,
+            verbose=self.verbose, bridge=bridge, validate=validate,
         )  # fmt: skip
         net.loss_scale = net.criterion_.reported_scale(self.n_outputs_)
         net.prepare_gradient()
@@ -415,12 +444,13 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
     def _validate(self, net, validation) -> tuple[float, float]:
         """Score and loss of the validation set."""
         X, target, weight = validation
-        dtype, size = self._precision_.weights, self._predict_batch
-        y = self._target_tensor(target, X.device)
+        device = next(net.module_.parameters()).device
+        size = self._predict_size(device)
+        y = self._target_tensor(target, device)
         w = np.ones(len(y)) if weight is None else weight
-        w = to_tensor(w, X.device, dtype)
+        w = to_tensor(w, device, self._precision_.weights)
         total, predictions = 0.0, []
-        outputs = net.raw_outputs(X, size)
+        outputs = net.raw_outputs(X, size, self._input_type())
         for z, y_batch, w_batch in zip(outputs, y.split(size), w.split(size), strict=True):
             total += torch.dot(net.criterion_.per_sample(z, y_batch), w_batch)
             predictions.append(self._decode(z))
@@ -444,10 +474,15 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         check_is_fitted(self, "net_")
         self._check_same_namespace(X, method)
         data = self._read(from_foreign(X), reset=False)
-        device = next(self.net_.module_.parameters()).device
-        X = self._to_device(data, device, self._precision_.weights)
-        parts = [decode(z) for z in self.net_.raw_outputs(X, self._predict_batch)]
+        data = to_tensor(data, data.device if is_tensor(data) else torch.device("cpu"))
+        size = self._predict_size(next(self.net_.module_.parameters()).device)
+        outputs = self.net_.raw_outputs(data, size, self._input_type())
+        parts = [decode(z) for z in outputs]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _predict_size(self, device):
+        """Samples of one forward pass: on an accelerator, as many as hide the way there."""
+        return self._predict_batch * (1 if device.type == "cpu" else 8)
 
     def _check_same_namespace(self, X, method):
         """Under dispatch, refuse X of another library or device than in fit, as scikit-learn."""

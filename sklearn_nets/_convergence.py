@@ -174,10 +174,17 @@ class EstimatorCallbacks(Callback):
         self.epoch.call_on_fit_task_begin(**self.arguments)
 
     def on_epoch_end(self, net, **kwargs):
-        # a copy, made only for a callback that asks: later epochs must not change it
-        fitted = lambda: {"net_": copy.deepcopy(self.estimator.net_)}  # noqa: E731
-        if self.epoch.call_on_fit_task_end(**self.arguments, reconstruction_attributes=fitted):
+        if self.epoch.call_on_fit_task_end(
+            **self.arguments, reconstruction_attributes=self._fitted_so_far
+        ):
             raise KeyboardInterrupt
+
+    def _fitted_so_far(self):
+        """A copy, made only for a callback that asks: later epochs must not change it."""
+        net = copy.copy(self.estimator.net_)
+        # without this bridge, which holds the data
+        net.callbacks_ = [named for named in net.callbacks_ if named[1] is not self]
+        return {"net_": copy.deepcopy(net)}
 
     def end(self):
         """The fit is over."""

@@ -1,12 +1,13 @@
-"""Where tensors live, and how many threads compute on them."""
+"""Where tensors live, whether they have room there, and how many threads compute on them."""
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 
 import torch
 
-from ._arrays import is_tensor
+from ._arrays import is_tensor, to_tensor
 
 
 def resolve_device(device: str | torch.device = "auto", X=None) -> torch.device:
@@ -57,6 +58,42 @@ def resolve_device(device: str | torch.device = "auto", X=None) -> torch.device:
             "here. Use device='auto' to take what is present, or device='cpu'."
         )
     return chosen
+
+
+SHARE_FOR_DATA = 0.5  # of the free memory; the rest is for the net and its activations
+CHUNK = 2**26  # bytes copied to an accelerator at a time
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that are free on an accelerator; infinite where data lies already, on the host."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return math.inf
+
+
+def has_room(X, device: torch.device, dtype: torch.dtype | None = None) -> bool:
+    """Whether X can be held on the device as a whole, beside a net."""
+    if is_tensor(X) and X.device == device:
+        return True
+    itemsize = X.dtype.itemsize if dtype is None else dtype.itemsize
+    return math.prod(X.shape) * itemsize <= SHARE_FOR_DATA * free_memory(device)
+
+
+def upload(X, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Move an array to the device, in pieces, so that no second whole copy of it is ever held."""
+    X = to_tensor(X, X.device if is_tensor(X) else torch.device("cpu"))
+    if device.type == "cpu" or X.device.type != "cpu":
+        return to_tensor(X, device, dtype)
+    few = max(1, CHUNK // max(1, X[:1].nbytes))
+    first = to_tensor(X[:few], device, dtype)  # of the type that the device knows
+    if len(X) <= few:
+        return first
+    on_device = torch.empty_like(X, device=device, dtype=first.dtype)
+    for target, source in zip(on_device.split(few), X.split(few), strict=True):
+        target.copy_(source if source.dtype == target.dtype else source.to(target.dtype))
+    return on_device
 
 
 @contextmanager

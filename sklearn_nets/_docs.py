@@ -6,10 +6,10 @@ import inspect
 
 TRAINING = """
 solver : {solvers}, default='adam'
-    Optimiser: 'sgd' with momentum, 'adam' (Kingma & Ba 2014){lbfgs}.
+    Optimiser: 'sgd' with momentum, 'adam' (Kingma & Ba 2014){more_solvers}.
 alpha : float, default=0.0001
     Strength of the L2 penalty alpha / 2 · ||W||² / Σw on the weights (not on biases), where Σw is
-    the sum of the batch's sample weights.
+    the sum of the batch's sample weights.{decoupled}
 batch_size : int or 'auto', default='auto'
     Samples in a mini-batch; 'auto' is min(200, n_samples).
 learning_rate : {{'constant', 'invscaling', 'adaptive', 'onecycle'}}, default='constant'
@@ -63,6 +63,16 @@ class_weight : dict, 'balanced' or None, default=None
     Factor for the weight of each class's {of}; 'balanced' makes all classes weigh the same.
 """
 
+IMAGE_TRAINING = """
+augment : callable(X, y) -> (X, y), default=None
+    Changes every training batch: X of shape (n, channels, height, width) as it was read, on the
+    device, and y, class indices, or masks of them. `RandomFlipShift`, or transforms of
+    ``torchvision.transforms.v2`` (which take class indices along, but not masks).
+compile : bool, default=False
+    Whether `torch.compile` translates the net, which takes a minute or so and needs a C++ compiler;
+    pays for itself in long trainings on an accelerator. The numbers may differ by rounding.
+"""
+
 IMAGE_SHAPE = """
 image_shape : tuple (channels, height, width), default=None
     What a flat row of X stands for, so that StandardScaler or PCA can stand before the net. Rows
@@ -102,6 +112,9 @@ n_features_in_ : int
     Values of one sample.
 """
 
+LBFGS = ", or 'lbfgs' on all samples at once"
+ADAMW = ", 'adamw' (Loshchilov & Hutter 2019)"
+DECOUPLED = " For 'adamw' it is the decoupled\n    weight decay, and no part of the loss."
 OWN_TYPE = (
     "'auto' is X's own on the CPU, as in scikit-learn, and float32 on an accelerator; "
     "'bfloat16' is refused."
@@ -132,11 +145,13 @@ def net_blocks(*, kind: str) -> dict[str, str]:
     score = {"mlp regressor": "R²", "masks": "mean IoU"}.get(kind, "accuracy")
     return {
         "training": TRAINING.format(
-            solvers="{'lbfgs', 'sgd', 'adam'}" if mlp else "{'sgd', 'adam'}",
-            lbfgs=", or 'lbfgs' on all samples at once" if mlp else "",
+            solvers="{'lbfgs', 'sgd', 'adam'}" if mlp else "{'sgd', 'adam', 'adamw'}",
+            more_solvers=LBFGS if mlp else ADAMW,
+            decoupled="" if mlp else DECOUPLED,
             precision=OWN_TYPE if mlp else IMAGE_TYPE,
         ),
         "class_weight": CLASS_WEIGHT.format(of="pixels" if kind == "masks" else "samples"),
+        "image_training": IMAGE_TRAINING,
         "image_shape": IMAGE_SHAPE,
         "fitted": FITTED.format(not_lbfgs=" (not of 'lbfgs')" if mlp else "", score=score),
     }

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import nn
 
-from ._arrays import is_tensor, to_tensor
+from ._arrays import is_tensor
 from ._base import Precision
-from ._sklearn import validate_data
+from ._sklearn import StrOptions, validate_data
 from ._validation import check_finite, validate_rows, validate_target
+from .modules.layers import InputNorm
 
 CHANNELS_LAST_COUNTS = (1, 3, 4)
 LAYOUTS = (
@@ -86,12 +90,46 @@ def input_statistics(X, weight=None, chunk=512):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class ImageArchitecture:
+class ImageTraining(ABC):
+    """What every net over images shares: raw pixels in, and how its module is trained."""
+
+    augment: Callable | None = None
+    compile: bool = False
+
+    _image_constraints: ClassVar[dict] = {
+        "solver": [StrOptions({"adam", "adamw", "sgd"})],
+        "augment": [callable, None],
+        "compile": ["boolean"],
+    }
+
+    @abstractmethod
+    def _make_architecture(self):
+        """The module for standardised images, of the sizes that reading X has left."""
+
+    def _make_module(self, X, weight, random_state):
+        norm = InputNorm(*input_statistics(X, weight))
+        module = nn.Sequential(norm, self._make_architecture())
+        if self.compile:
+            module.compile()
+        return module
+
+    def _input_type(self):
+        return None  # pixels stay as they are (uint8) until the net reads them
+
+    def _forked_rng(self, random_state, device):
+        return forked_rng(random_state, device)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class ImageArchitecture(ImageTraining):
     """Images in: the architecture axis that `vision.py`'s classifiers share."""
 
     image_shape: tuple[int, int, int] | None = None
 
-    _image_constraints: ClassVar[dict] = {"image_shape": [tuple, list, None]}
+    _image_constraints: ClassVar[dict] = {
+        **ImageTraining._image_constraints,
+        "image_shape": [tuple, list, None],
+    }
     _predict_batch: ClassVar[int] = 256
 
     def _read(self, X, y="no_validation", *, reset):
@@ -131,13 +169,6 @@ class ImageArchitecture:
         # rows that are no images are tabular data and keep their own type, as in the MLP
         tabular = X.shape[1:3] == (1, 1) and self.image_shape is None
         return image_precision(self.precision, X, device, tabular=tabular)
-
-    def _to_device(self, data, device, dtype):
-        # pixels stay as they are (uint8) until a batch of them is needed
-        return to_tensor(data, device)
-
-    def _forked_rng(self, random_state, device):
-        return forked_rng(random_state, device)
 
 
 def image_precision(precision: str, X: Any, device: torch.device, tabular: bool) -> Precision:

@@ -11,7 +11,7 @@ import torch
 from ._sklearn import check_optimize_result
 
 
-def train_lbfgs(net, batches, *, max_iter, max_fun, tol, verbose, bridge):
+def train_lbfgs(net, batches, *, max_iter, max_fun, tol, verbose, bridge, validate=None):
     """Minimise the penalised loss of all samples at once.
 
     Parameters
@@ -24,6 +24,8 @@ def train_lbfgs(net, batches, *, max_iter, max_fun, tol, verbose, bridge):
         As in scikit-learn's MLP.
     bridge : EstimatorCallbacks
         Told of every iteration.
+    validate : callable(), optional
+        Called after every iteration, with its weights in the net.
 
     Returns
     -------
@@ -53,8 +55,11 @@ def train_lbfgs(net, batches, *, max_iter, max_fun, tol, verbose, bridge):
         net.history.record("train_loss", float(intermediate_result.fun))
         if verbose:
             print(f"Iteration {n_iter}, loss = {intermediate_result.fun:.8f}")
-        if bridge.active:
+        if validate is not None or bridge.active:
             load(intermediate_result.x)
+        if validate is not None:
+            validate()
+        if bridge.active:
             bridge.on_epoch_begin(net)
             try:
                 bridge.on_epoch_end(net)

@@ -2,52 +2,34 @@
 
 `torch.optim.Adam(fused=True).step()` spends about 45 µs in Python around a kernel of 5 µs. The
 optimisers here are torch's own, with torch's state, param groups and schedulers; only the way to
-the kernel is shorter.
+the kernel is shorter: `rates` says, for many steps ahead, what changes from step to step, and
+`lean_step` takes one step at such rates, numbers or a tensor on the device. So a step reads
+nothing from the host, and a CUDA graph can replay it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 
 
-class Adam(torch.optim.Adam):
-    """`torch.optim.Adam` with its fused kernel called directly by `lean_step`.
+class _Lean:
+    """The state of an optimiser as lists that its kernel takes as they are."""
 
-    Its `eps` is the "epsilon hat" of Kingma & Ba (2014, end of section 2), as in scikit-learn:
-    added to the square root of v before the correction of the bias, not after it.
-    """
+    _lists = None
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
-        super().__init__(params, lr=lr, betas=betas, eps=eps, fused=True)
-        self._lists = None
-
-    def lean_step(self):
-        """One step over all parameters; every parameter must hold a gradient."""
+    def _state_lists(self, *names):
+        """The parameters and each of their states as lists; states are zero at first."""
         (group,) = self.param_groups
-        if self._lists is None:
-            self._lists = self._make_lists(group["params"])
-        params, first, second, steps = self._lists
-        steps[0].add_(1)
-        self._t += 1
-        beta1, beta2 = group["betas"]
-        eps = group["eps"] / (1 - beta2**self._t) ** 0.5
-        torch._fused_adam_(
-            params, [p.grad for p in group["params"]], first, second, [], steps,
-            lr=group["lr"], beta1=beta1, beta2=beta2, eps=eps,
-            weight_decay=0.0, amsgrad=False, maximize=False,
-        )  # fmt: skip
-
-    def _make_lists(self, params):
-        self._t = int(self.state[params[0]].get("step", 0))
-        # one counter for all: the fused kernel only reads it
-        step = torch.full((), float(self._t), device=params[0].device)
-        for p in params:
-            if not self.state[p]:
-                self.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-            self.state[p]["step"] = step
-        first, second = ([self.state[p][key] for p in params] for key in ("exp_avg", "exp_avg_sq"))
+        for p in group["params"]:
+            for name in names:
+                if self.state[p].get(name) is None:
+                    self.state[p][name] = torch.zeros_like(p, requires_grad=False)
+        states = ([self.state[p][name] for p in group["params"]] for name in names)
         # detached: the kernel writes to the weights behind autograd's back, as it is meant to
-        return [p.detach() for p in params], first, second, [step] * len(params)
+        return [p.detach() for p in group["params"]], *states
 
     def load_state_dict(self, state_dict):
         self._lists = None
@@ -57,7 +39,61 @@ class Adam(torch.optim.Adam):
         return {**super().__getstate__(), "_lists": None}
 
 
-class SGD(torch.optim.SGD):
+class Adam(_Lean, torch.optim.Adam):
+    """`torch.optim.Adam`, its fused kernel called directly by `lean_step`.
+
+    Its `eps` is the "epsilon hat" of Kingma & Ba (2014, end of section 2), as in scikit-learn:
+    added to the square root of v before the correction of the bias, not after it. So the
+    corrections become a factor of the rate, and the kernel is told that infinitely many steps
+    were taken, at which its own corrections are 1.
+
+    Its `weight_decay` is decoupled, as in `torch.optim.AdamW` (Loshchilov & Hutter 2019), and is
+    for weights alone, not for biases and scales.
+    """
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(
+            params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
+            decoupled_weight_decay=True, fused=True,
+        )  # fmt: skip
+        self._lists_of_state()
+
+    def rates(self, learning_rates: Sequence[float]) -> np.ndarray:
+        """Rates of the next steps, counted as taken: (n_steps, 2), bias-corrected and decay."""
+        (group,) = self.param_groups
+        done = int(self.state[group["params"][0]]["step"])
+        t = np.arange(done + 1, done + len(learning_rates) + 1)
+        step = torch.tensor(float(done + len(t)))
+        for p in group["params"]:
+            self.state[p]["step"] = step
+        beta1, beta2 = group["betas"]
+        lr = np.asarray(learning_rates)
+        corrected = lr * np.sqrt(1 - beta2**t) / (1 - beta1**t)
+        return np.stack([corrected, 1 - lr * group["weight_decay"]], axis=1)
+
+    def _lists_of_state(self):
+        lists = self._state_lists("exp_avg", "exp_avg_sq")
+        for state in self.state.values():
+            state.setdefault("step", torch.zeros(()))
+        endless = torch.full((), float("inf"), device=lists[0][0].device)
+        self._lists = *lists, [endless] * len(lists[0])
+        return self._lists
+
+    def lean_step(self, rates):
+        """One step over all parameters; every parameter must hold a gradient."""
+        (group,) = self.param_groups
+        params, first, second, steps = self._lists or self._lists_of_state()
+        if group["weight_decay"]:
+            torch._foreach_mul_([p for p in params if p.ndim > 1], rates[1])
+        beta1, beta2 = group["betas"]
+        torch._fused_adam_(
+            params, [p.grad for p in group["params"]], first, second, [], steps,
+            lr=rates[0], beta1=beta1, beta2=beta2, eps=group["eps"],
+            weight_decay=0.0, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+
+class SGD(_Lean, torch.optim.SGD):
     """`torch.optim.SGD` with momentum that means the same when the learning rate changes.
 
     scikit-learn's velocity carries the learning rate of the steps that made it, torch's buffer
@@ -65,11 +101,29 @@ class SGD(torch.optim.SGD):
     """
 
     def __init__(self, params, lr=1e-3, momentum=0.9, nesterov=True):
-        super().__init__(params, lr=lr, momentum=momentum, nesterov=nesterov and momentum > 0)
+        super().__init__(
+            params, lr=lr, momentum=momentum, nesterov=nesterov and momentum > 0, fused=True
+        )
+        self._lists_of_state()
 
-    def lean_step(self):
-        """One step over all parameters."""
-        self.step()
+    def rates(self, learning_rates: Sequence[float]) -> np.ndarray:
+        """Rates of the next steps, (n_steps, 1): the learning rates themselves."""
+        return np.asarray(learning_rates)[:, None]
+
+    def _lists_of_state(self):
+        (group,) = self.param_groups
+        self._lists = self._state_lists(*(["momentum_buffer"] if group["momentum"] else []))
+        return self._lists
+
+    def lean_step(self, rates):
+        """One step over all parameters; every parameter must hold a gradient."""
+        (group,) = self.param_groups
+        params, *buffers = self._lists or self._lists_of_state()
+        torch._fused_sgd_(
+            params, [p.grad for p in group["params"]], *(buffers or [[]]),
+            lr=rates[0], momentum=group["momentum"], nesterov=group["nesterov"],
+            weight_decay=0.0, dampening=0.0, maximize=False, is_first_step=False,
+        )  # fmt: skip
 
     def set_learning_rate(self, learning_rate: float) -> None:
         for group in self.param_groups:

@@ -2,8 +2,10 @@
 
 A matrix product gives the squared distances in float32, less a bound of their rounding error. The
 few points with the smallest of these *lower bounds* are measured again in float64, coordinate by
-coordinate. The answer is proven when no point that was sieved out can be nearer. Queries without
-that proof (many ties, clusters much tighter than they are far apart) are sieved in float64.
+coordinate. The answer is proven when no point that was sieved out can be nearer. For queries
+without that proof (many ties, clusters much tighter than they are far apart, values beyond float32)
+the same is done in float64; where that proves nothing either, every point is measured whose lower
+bound is not above the k-th distance found so far.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import torch
 
 TILE = 16  # distances of which only the least is looked at first
 SPARE = 3  # candidates kept beyond k, for the proof to hold
+TIE = 1e-12  # squared distances that differ by less of themselves may count as equal
+UNPROVEN = 64  # queries without proof whose possible neighbours are listed at a time
 QUERIES = 4096  # queries that share one reading of X
 
 
@@ -50,23 +54,29 @@ def nearest(X: torch.Tensor, Q: torch.Tensor, k: int) -> tuple[torch.Tensor, tor
     >>> distances.tolist(), indices.tolist()
     ([[0.25, 2.25]], [[2, 1]])
     """
-    # Distances do not depend on the origin, rounding errors do: take it from among the points.
-    origin = X[:: max(1, len(X) // 1024)].double().mean(0).float()
+    # Distances do not depend on the origin, rounding errors do: take it from among the points, and
+    # the median, which no outlier moves away from them.
+    origin = X[:: max(1, len(X) // 1024)].double().median(0).values
     found = [_nearest(X, q, k, origin) for q in Q.split(QUERIES)]
     distances, indices = zip(*found)
     return torch.cat(distances), torch.cat(indices)
 
 
 def _nearest(X, Q, k, origin):
-    if not _float32_is_float32():
-        return _measure(X, Q, _sieve(X, Q, k, origin, torch.float64)[0], k)
-    candidates, bound = _sieve(X, Q, k, origin, torch.float32)
-    distances, indices = _measure(X, Q, candidates, k)
-    unproven = (~(distances[:, -1] <= bound)).nonzero()[:, 0]  # so written that NaN is unproven
-    if len(unproven):
-        q = Q[unproven]
-        candidates, _ = _sieve(X, q, k, origin, torch.float64)
-        distances[unproven], indices[unproven] = _measure(X, q, candidates, k)
+    distances = torch.empty(len(Q), k, dtype=torch.float64, device=X.device)
+    indices = torch.empty_like(distances, dtype=torch.int64)
+    unproven = torch.arange(len(Q), device=X.device)
+    for dtype in (torch.float32, torch.float64):
+        if len(unproven) and (dtype == torch.float64 or _float32_is_float32()):
+            q = Q[unproven] if len(unproven) < len(Q) else Q
+            candidates, bound = _sieve(X, q, k, origin, dtype)
+            distances[unproven], indices[unproven] = _measure(X, q, candidates, k)
+            # no distance is below 0; written so that NaN proves nothing
+            least = distances[unproven, -1] * (1 if dtype == torch.float32 else 1 - TIE)
+            unproven = unproven[~(least <= bound.clamp(min=0))]
+    for some in unproven.split(UNPROVEN) if len(unproven) else ():
+        limit = distances[some, -1]
+        distances[some], indices[some] = _measure_possible(X, Q[some], limit, k, origin)
     return distances, indices
 
 
@@ -80,38 +90,58 @@ def _float32_is_float32():
 
 def _sieve(X, Q, k, origin, dtype):
     """Return at least k candidates a query, and what every other squared distance exceeds."""
-    n, d = X.shape
+    n = len(X)
     k = min(n, k + SPARE)
-    error = 1.1 * (d + 8) * torch.finfo(dtype).eps / 2
-    rows, size = _block_shape(n, d, X.device)
-    columns = -(-(d + 1) // 4) * 4  # of the product; not a multiple of 4 costs twice the time
-    A = torch.zeros(len(Q), columns, dtype=dtype, device=X.device)
-    B = torch.zeros(size, columns, dtype=dtype, device=X.device)
-    D = torch.empty(rows, size, dtype=dtype, device=X.device)
-
-    # A @ B.T = |x|² - 2·q·x, and errs by error·(3·|x|² + |q|²) at most: the |x|² part goes into B
-    q_norms = _shift(Q, origin, out=A[:, :d]).double()
-    A[:, :d] *= -2
-    A[:, d] = 1
-    greatest = q_norms.amax()
     values, indices = [], []
-    for start in range(0, n, size):
-        b = B[: min(size, n - start)]
-        norms = _shift(X[start : start + size], origin, out=b[:, :d])
-        greatest = torch.maximum(greatest, norms.amax())
-        B[:, d] = torch.inf
-        b[:, d] = norms * (1 - 3 * error)
-        B[len(b) :, :d] = 0
-        found = [_smallest(torch.mm(a, B.T, out=D[: len(a)]), min(k, size)) for a in A.split(rows)]
+    blocks = _LowerBounds(X, Q, origin, dtype)
+    for start, block in blocks:
+        found = [_smallest(D, min(k, D.shape[1])) for D in block]
         values.append(torch.cat([value for value, _ in found]))
         indices.append(torch.cat([index for _, index in found]) + start)
     values, order = torch.cat(values, 1).topk(k, largest=False)
     candidates = torch.cat(indices, 1).gather(1, order).clamp_(max=n - 1)
-    if k == n:
-        bound = torch.full_like(q_norms, torch.inf)
-    else:
-        bound = values[:, -1] + (1 - error) * q_norms - (d + 8) * 2.0**-124  # against underflow
-    return candidates, torch.where(greatest < 2.0**120, bound, torch.nan)  # against overflow
+    bound = torch.full_like(blocks.offset, torch.inf) if k == n else values[:, -1] + blocks.offset
+    return candidates, torch.where(blocks.overflow(), torch.nan, bound)
+
+
+class _LowerBounds:
+    """Lower bounds of squared distances, block by block, less an offset of each query.
+
+    Iterating gives the first row of X of each block and the bounds of all queries to its rows, a
+    few queries at a time; columns past the end of X hold infinity.
+    """
+
+    def __init__(self, X, Q, origin, dtype):
+        self.X, self.Q, self.origin, self.dtype = X, Q, origin, dtype
+
+    def overflow(self):
+        """Whether a number was too large to be squared in this type; known after iterating."""
+        return ~(self.greatest < torch.finfo(self.dtype).max / 2**8)
+
+    def __iter__(self):
+        X, Q, origin, dtype = self.X, self.Q, self.origin, self.dtype
+        n, d = X.shape
+        error = 1.1 * (d + 8) * torch.finfo(dtype).eps / 2
+        rows, size = _block_shape(n, d, X.device)
+        columns = -(-(d + 1) // 4) * 4  # of the product; not a multiple of 4 costs twice the time
+        A = torch.zeros(len(Q), columns, dtype=dtype, device=X.device)
+        B = torch.zeros(size, columns, dtype=dtype, device=X.device)
+        D = torch.empty(rows, size, dtype=dtype, device=X.device)
+
+        # A @ B.T = |x|² - 2·q·x, and errs by error·(3·|x|² + |q|²) at most: |x|²'s part goes into B
+        norms = _shift(Q, origin, out=A[:, :d]).double()
+        self.offset = (1 - error) * norms - (d + 8) * 2.0**-124  # against underflow
+        self.greatest = norms.amax()
+        A[:, :d] *= -2
+        A[:, d] = 1
+        for start in range(0, n, size):
+            b = B[: min(size, n - start)]
+            norms = _shift(X[start : start + size], origin, out=b[:, :d])
+            self.greatest = torch.maximum(self.greatest, norms.amax())
+            B[:, d] = torch.inf
+            b[:, d] = norms * (1 - 3 * error)
+            B[len(b) :, :d] = 0
+            yield start, (torch.mm(a, B.T, out=D[: len(a)]) for a in A.split(rows))
 
 
 def _block_shape(n, d, device):
@@ -124,8 +154,10 @@ def _block_shape(n, d, device):
 
 def _shift(points, origin, out):
     """Write points - origin to out, each number rounded once; return the squared norms."""
-    if points.dtype != torch.float32:
-        points, origin = points.double(), origin.double()
+    if points.dtype == torch.float32:
+        origin = origin.float()
+    else:
+        points = points.double()
     torch.sub(points, origin, out=out)
     return torch.linalg.vecdot(out, out)
 
@@ -155,3 +187,33 @@ def _measure(X, Q, candidates, k):
     )
     distances, order = distances.sort(dim=1, stable=True)
     return distances[:, :k], candidates.gather(1, order[:, :k])
+
+
+def _measure_possible(X, Q, limit, k, origin):
+    """Return the k nearest of all points whose lower bound in float64 is not above `limit`."""
+    points, queries = [], []
+    bounds = _LowerBounds(X, Q, origin, torch.float64)
+    for start, block in bounds:
+        width = 0
+        for D in block:
+            first, width = width, width + len(D)
+            # so written that NaN is possible
+            far = (limit - bounds.offset)[first:width, None] < D
+            far[:, len(X) - start :] = True
+            query, point = (~far).nonzero(as_tuple=True)
+            queries.append(query + first)
+            points.append(point + start)
+    queries, points = torch.cat(queries), torch.cat(points)
+    step = max(1, 2**18 // X.shape[1])
+    distances = torch.cat(
+        [
+            (X[p].double() - Q[q].double()).square_().sum(1)
+            for q, p in zip(queries.split(step), points.split(step))
+        ]
+    )
+    # by query, then by distance, then by point: the pairs of a query come in order of points
+    order = distances.argsort(stable=True)
+    order = order[queries[order].argsort(stable=True)]
+    firsts = torch.searchsorted(queries[order], torch.arange(len(Q), device=X.device))
+    chosen = order[firsts[:, None] + torch.arange(k, device=X.device)]
+    return distances[chosen], points[chosen]

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from scipy.sparse import csr_matrix, issparse
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
@@ -40,7 +41,7 @@ class ClassifierNet(ClassifierMixin, BaseNet):
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseNet._parameter_constraints,
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
 
     @available_if(lambda est: est._check_solver())
@@ -61,6 +62,12 @@ class ClassifierNet(ClassifierMixin, BaseNet):
             The estimator after one epoch more.
         """
         y, classes = to_numpy(y), to_numpy(classes)
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' is not supported by partial_fit, which does not see all "
+                "samples. Use compute_class_weight('balanced', classes=classes, y=y) of "
+                "sklearn.utils.class_weight, over all y, and pass its result as a dict."
+            )
         first = check_partial_fit_first_call(self, classes)
         if first and type_of_target(y).startswith("multilabel"):
             classes = None  # the columns of y already name every class
@@ -68,7 +75,9 @@ class ClassifierNet(ClassifierMixin, BaseNet):
         return self
 
     def _encode_target(self, y, *, reset, classes=None):
-        y = _flat_if_one_column(y)
+        if reset:
+            self._sparse_target = issparse(y)
+        y = _flat_if_one_column(y.toarray() if issparse(y) else y)
         if reset:
             binarizer = LabelBinarizer().fit(y if classes is None else classes)
             self.classes_ = binarizer.classes_
@@ -78,11 +87,22 @@ class ClassifierNet(ClassifierMixin, BaseNet):
             single = n_classes > 2 and not multilabel
             self.out_activation_ = "softmax" if single else "logistic"
         if not reset or classes is not None:
+            self._check_shape(y)
             self._check_known(y)
         if y.ndim == 2:
             return y.astype(bool)
         codes = np.searchsorted(self.classes_, y)
         return codes if self.out_activation_ == "softmax" else (codes == 1)[:, None]
+
+    def _check_shape(self, y):
+        multilabel = self.out_activation_ == "logistic" and self.n_outputs_ > 1
+        if multilabel != (y.ndim == 2) or (multilabel and y.shape[1] != self.n_outputs_):
+            kind = f"{self.n_outputs_} labels a sample" if multilabel else "one class a sample"
+            expected = f"(n_samples, {self.n_outputs_})" if multilabel else "(n_samples,)"
+            raise ValueError(
+                f"The object was fitted with {kind}: y must have the shape {expected}, got "
+                f"{y.shape}."
+            )
 
     def _check_known(self, y):
         labels = unique_labels(y)
@@ -108,12 +128,16 @@ class ClassifierNet(ClassifierMixin, BaseNet):
             return weight
         if target.ndim == 2 and target.shape[1] > 1:
             by_class = compute_sample_weight(self.class_weight, target.astype(int))
+        elif self.class_weight == "balanced":
+            codes = np.ravel(target).astype(int)
+            shares = np.bincount(codes, weight, minlength=len(self.classes_))
+            present = shares > 0  # the others have no sample of any weight to be balanced
+            by_class = (shares.sum() / present.sum() / np.where(present, shares, 1))[codes]
         else:
-            labels = self.classes_[np.ravel(target).astype(int)]
-            of_class = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=labels, sample_weight=weight
-            )
-            by_class = of_class[np.ravel(target).astype(int)]
+            codes = np.ravel(target).astype(int)
+            by_class = compute_class_weight(
+                self.class_weight, classes=self.classes_, y=self.classes_[codes]
+            )[codes]
         return by_class if weight is None else weight * by_class
 
     def _stratify(self, target):
@@ -141,8 +165,11 @@ class ClassifierNet(ClassifierMixin, BaseNet):
         """
         prediction = self._predict_with(X, self._decode, "predict").to(torch.int64)
         if prediction.ndim == 2 and self.n_outputs_ > 1:  # multilabel: 0 and 1 as they are
+            if self._sparse_target:
+                return csr_matrix(to_numpy(prediction))
             return hand_back(prediction, like=X)
-        return take_labels(self.classes_, prediction.reshape(-1), like=X)
+        codes = prediction.reshape(-1).clamp(max=len(self.classes_) - 1)  # of one class, the first
+        return take_labels(self.classes_, codes, like=X)
 
     def predict_proba(self, X):
         """Predict the probability of each class.

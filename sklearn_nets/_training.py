@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import islice
 
 import skorch
 import torch
 from skorch.callbacks import Callback, EpochTimer
 
+from ._arrays import to_tensor
 from ._device import threads
+from ._graph import GraphedEpoch, suits_graph
 
+WORTH_RECORDING = 32  # steps from which recording one as a CUDA graph is repaid
 SMALL = 2**21  # multiplications of a step below which a second thread costs more than it gives
 
 
@@ -28,17 +33,22 @@ class TrainingNet(skorch.NeuralNet):
         Strength of the L2 penalty, alpha/2 · ||W||² / Σw, on weights (not on biases or scales).
     amp_dtype : torch.dtype or None
         Type of autocast on the device.
+    augment : callable(X, y) -> (X, y) or None
+        Changes every training batch, on the device.
     one_cycle : bool
         Whether the learning rate goes through one cycle in a call of `fit_loop`.
     **kwargs
         skorch's.
     """
 
-    def __init__(self, module, *, alpha=0.0, amp_dtype=None, one_cycle=False, **kwargs):
+    def __init__(
+        self, module, *, alpha=0.0, amp_dtype=None, augment=None, one_cycle=False, **kwargs
+    ):
         super().__init__(module, **kwargs)
         self.alpha = alpha
         self.one_cycle = one_cycle
         self.amp_dtype = amp_dtype
+        vars(self)["augment"] = augment  # set past skorch, which would train a torch module
         self.loss_scale = 1.0  # from the loss that is minimised to the one that is reported
         self.progress_ = None
 
@@ -57,18 +67,31 @@ class TrainingNet(skorch.NeuralNet):
             Called after each epoch's training, before the callbacks' `on_epoch_end`; returns
             whether to stop.
         """
-        listens = any(_listens_to_batches(callback) for _, callback in self.callbacks_)
-        run_epoch = self._run_epoch_with_callbacks if listens else self._run_epoch
         self.prepare_gradient()
-        self._prepare_steps(epochs * len(X))
+        self._cycle = self._make_cycle(epochs * len(X)) if self.one_cycle else None
         with threads(1 if self._steps_are_small(X) else None):
-            self._run_epochs(X, epochs, run_epoch, epoch_end)
+            self._run_epochs(X, epochs, self._epoch_runner(X, epochs), epoch_end)
         return self
+
+    def _epoch_runner(self, batches, epochs):
+        """What trains one epoch: told batch by batch, replayed, or step by step."""
+        if any(_listens_to_batches(callback) for _, callback in self.callbacks_):
+            return self._run_epoch_with_callbacks
+        if epochs * len(batches) >= WORTH_RECORDING and suits_graph(self, batches):
+            try:
+                return GraphedEpoch(self, batches)
+            except RuntimeError as error:
+                warnings.warn(
+                    f"The training step could not be recorded as a CUDA graph ({error}). It runs "
+                    "operation by operation, which is slower for small nets.",
+                    stacklevel=2,
+                )
+        return self._run_epoch
 
     def _steps_are_small(self, batches) -> bool:
         work = batches.batch_size * sum(p.numel() for p in self.module_.parameters())
         own = hasattr(self.module_, "make_gradient")
-        return own and batches.X.device.type == "cpu" and work < SMALL
+        return own and batches.device.type == "cpu" and work < SMALL
 
     def _run_epochs(self, X, epochs, run_epoch, epoch_end):
         for _ in range(epochs):
@@ -95,10 +118,11 @@ class TrainingNet(skorch.NeuralNet):
         return self
 
     def _run_epoch(self, batches):
-        total = 0.0
-        for batch in batches:
+        total, step = 0.0, self.optimizer_.lean_step
+        rates = self.optimizer_.rates(self.next_learning_rates(len(batches))).tolist()
+        for batch, rate in zip(batches, rates, strict=True):
             total += self.batch_gradient(*batch)
-            self.take_step()
+            step(rate)
         return total
 
     def _run_epoch_with_callbacks(self, batches):
@@ -110,25 +134,25 @@ class TrainingNet(skorch.NeuralNet):
             self.notify(
                 "on_grad_computed", named_parameters=list(self.get_all_learnable_params()), **told
             )
-            self.take_step()
+            (rate,) = self.optimizer_.rates(self.next_learning_rates(1)).tolist()
+            self.optimizer_.lean_step(rate)
             total += loss
             self.history.record_batch("train_loss", float(loss) / len(X))
             self.history.record_batch("train_batch_size", len(X))
             self.notify("on_batch_end", **told, loss=loss / len(X))
         return total
 
-    def _prepare_steps(self, n_steps):
-        """Choose how steps are taken: at a constant rate, or along one cycle of n_steps."""
-        self.take_step = self.optimizer_.lean_step
-        if self.one_cycle:
-            rates = iter([self.lr * one_cycle(step / n_steps) for step in range(n_steps)])
-            (group,) = self.optimizer_.param_groups
+    def _make_cycle(self, n_steps) -> Iterator[float]:
+        return (self.lr * one_cycle(step / n_steps) for step in range(n_steps))
 
-            def take_step():
-                group["lr"] = next(rates)
-                self.optimizer_.lean_step()
-
-            self.take_step = take_step
+    def next_learning_rates(self, n: int) -> list[float]:
+        """The learning rates of the next n steps: along one cycle, or the optimiser's own."""
+        (group,) = self.optimizer_.param_groups
+        if self._cycle is None:
+            return [group["lr"]] * n
+        rates = list(islice(self._cycle, n))
+        group["lr"] = rates[-1]
+        return rates
 
     def prepare_gradient(self):
         """Choose how gradients are found: the module's own way, or by differentiation."""
@@ -143,6 +167,8 @@ class TrainingNet(skorch.NeuralNet):
     def _differentiate(self, X, y, weight):
         """n times the penalised loss of a batch, its gradient left in the parameters."""
         self.optimizer_.zero_grad(set_to_none=True)
+        if self.augment is not None:
+            X, y = self.augment(X, y)
         with self.autocast(X.device):
             z = self.module_(X)
         loss = self.criterion_(z.float() if self.amp_dtype else z, y, weight)
@@ -169,17 +195,19 @@ class TrainingNet(skorch.NeuralNet):
             return nullcontext()
         return torch.autocast(device.type, dtype=self.amp_dtype)
 
-    def raw_outputs(self, X, batch_size):
+    def raw_outputs(self, X, batch_size, dtype=None):
         """Yield raw outputs of consecutive batches, in memory that does not grow with X."""
         module = self.module_.eval()
+        device = next(module.parameters()).device
         for batch in X.split(batch_size):
+            batch = to_tensor(batch, device, dtype)
             with torch.no_grad(), self.autocast(batch.device):
                 z = module(batch)
             yield z.float() if self.amp_dtype else z
 
     def __getstate__(self):
         # what `module_` holds as well; saved apart it would be a copy
-        apart = ("module", "batch_gradient", "take_step", "_penalized")
+        apart = ("module", "batch_gradient", "_cycle", "_penalized")
         return {**super().__getstate__(), **dict.fromkeys(apart)}
 
     def __setstate__(self, state):

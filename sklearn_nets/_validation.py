@@ -44,7 +44,7 @@ def validate_rows(estimator, X, y="no_validation", *, reset, dtype="numeric", y_
     # element on the host stands for X, whatever device X lives on.
     stand_in = np.broadcast_to(np.zeros((), dtype=np.float32), tuple(X.shape))
     validate_data(estimator, stand_in, y, skip_check_array=True, reset=reset)
-    if dtype != "numeric" and not X.is_floating_point():
+    if dtype != "numeric" and X.dtype not in (torch.float32, torch.float64):
         X = X.to(torch.float64)
     if isinstance(y, str):
         return X
@@ -53,6 +53,10 @@ def validate_rows(estimator, X, y="no_validation", *, reset, dtype="numeric", y_
 
 def validate_target(estimator, y, n_samples: int, *, y_numeric=False):
     """Check targets of one or several outputs against a number of samples."""
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+        )
     y = check_y(to_numpy(y), multi_output=True, y_numeric=y_numeric, estimator=estimator)
     check_consistent_length(range(n_samples), y)
     return y

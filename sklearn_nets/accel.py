@@ -215,6 +215,8 @@ class _Recorded:
         return (
             issparse(X)
             and type(estimator) is self.ours
+            # nor is a net that was trained already: its training would be lost
+            and not (self.method.__name__ == "partial_fit" and hasattr(estimator, "net_"))
             and not get_tags(estimator).input_tags.sparse
         )
 

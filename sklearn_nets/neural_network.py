@@ -27,6 +27,24 @@ SHARED_CONSTRAINTS = {
 }
 
 
+class _Layers(list):
+    """One array a layer; an array put in another's place goes into the net."""
+
+    def __init__(self, tensors):
+        super().__init__(tensor.cpu().numpy() for tensor in tensors)
+        self._tensors = tensors
+
+    def __setitem__(self, layer, value):
+        many = isinstance(layer, slice)
+        tensors, values = self._tensors[layer], value
+        for tensor, array in zip(tensors, values, strict=True) if many else [(tensors, values)]:
+            tensor.copy_(torch.from_numpy(np.array(array)))
+        super().__setitem__(layer, value)
+
+    def __reduce__(self):
+        return list, (list(self),)
+
+
 @dataclass(eq=False, repr=False, kw_only=True)
 class _MLPArchitecture:
     """Rows in, fully connected layers: the architecture axis of both perceptrons."""
@@ -64,7 +82,7 @@ class _MLPArchitecture:
     @property
     def coefs_(self) -> list:
         """Weight matrices, one of shape (n_in, n_out) a layer; on the CPU views of the net's."""
-        return [layer.weight.detach().cpu().numpy().T for layer in self.net_.module_.layers]
+        return _Layers([layer.weight.detach().t() for layer in self.net_.module_.layers])
 
     @coefs_.setter
     def coefs_(self, coefs):
@@ -73,7 +91,7 @@ class _MLPArchitecture:
     @property
     def intercepts_(self) -> list:
         """Bias vectors, one of shape (n_out,) a layer; on the CPU views of the net's."""
-        return [layer.bias.detach().cpu().numpy() for layer in self.net_.module_.layers]
+        return _Layers([layer.bias.detach() for layer in self.net_.module_.layers])
 
     @intercepts_.setter
     def intercepts_(self, intercepts):

@@ -12,17 +12,15 @@ import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from torch import nn
 
 from ._arrays import hand_back, take_labels, to_numpy, to_tensor
 from ._base import BaseNet
 from ._docs import describe, net_blocks
-from ._images import forked_rng, image_precision, input_statistics, validate_images
+from ._images import ImageTraining, image_precision, validate_images
 from ._masks import encode_masks, mask_classes, validate_masks
 from ._sklearn import HasMethods, Interval, StrOptions, check_is_fitted, fit_context
 from ._validation import validate_weight
 from .metrics import mean_iou_score
-from .modules.layers import InputNorm
 from .modules.losses import PixelCrossEntropy
 from .modules.segmentation import SegmentationModule
 
@@ -66,7 +64,7 @@ class _SegmenterMixin:
 
 @describe(**net_blocks(kind="masks"))
 @dataclass(eq=False, repr=False, kw_only=True)
-class SegmentationNet(_SegmenterMixin, BaseNet):
+class SegmentationNet(_SegmenterMixin, ImageTraining, BaseNet):
     """Semantic segmentation: one label for every pixel of images of any size.
 
     A U-Net: an encoder, a decoder that fuses its maps of every resolution, and a head.
@@ -84,6 +82,7 @@ class SegmentationNet(_SegmenterMixin, BaseNet):
     ignore_index : label, default=None
         Label of pixels without a label: left out of classes, loss and score.
     {training}
+    {image_training}
     {class_weight}
 
     Attributes
@@ -131,6 +130,7 @@ class SegmentationNet(_SegmenterMixin, BaseNet):
     _predict_batch: ClassVar[int] = 32
     _parameter_constraints: ClassVar[dict] = {
         **BaseNet._parameter_constraints,
+        **ImageTraining._image_constraints,
         "channels": ["array-like"],
         "depth": [Interval(Integral, 1, None, closed="left")],
         "ignore_index": "no_validation",
@@ -154,8 +154,13 @@ class SegmentationNet(_SegmenterMixin, BaseNet):
         self : object
             The estimator after one epoch more.
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' is not supported by partial_fit, which does not see all "
+                "masks. Pass a dict of one factor for each class."
+            )
         if classes is not None:
-            classes = np.unique(to_numpy(classes))
+            classes = mask_classes(np.asarray(to_numpy(classes)), self.ignore_index)
         self._train(self._prepare(X, y, sample_weight, incremental=True, classes=classes))
         return self
 
@@ -175,10 +180,11 @@ class SegmentationNet(_SegmenterMixin, BaseNet):
             self.classes_ = mask_classes(y, self.ignore_index) if classes is None else classes
             self.n_outputs_ = len(self.classes_)
             self.out_activation_ = "softmax"
-        target = encode_masks(y, self.classes_, self.ignore_index)
-        if reset:
-            self.class_weight_ = self._class_weights(target)
-        return target
+        return encode_masks(y, self.classes_, self.ignore_index)
+
+    def _weigh(self, target, weight):
+        self.class_weight_ = self._class_weights(target)  # by the loss, pixel by pixel
+        return weight
 
     def _class_weights(self, target):
         """One factor for each class, as scikit-learn computes them, counted over pixels."""
@@ -213,15 +219,8 @@ class SegmentationNet(_SegmenterMixin, BaseNet):
     def _precision(self, X, device):
         return image_precision(self.precision, X, device, tabular=False)
 
-    def _to_device(self, data, device, dtype):
-        return to_tensor(data, device)
-
-    def _forked_rng(self, random_state, device):
-        return forked_rng(random_state, device)
-
-    def _make_module(self, X, weight, random_state):
-        net = SegmentationModule(X.shape[1], self.n_outputs_, self.channels, self.depth)
-        return nn.Sequential(InputNorm(*input_statistics(X, weight)), net)
+    def _make_architecture(self):
+        return SegmentationModule(self.n_channels_in_, self.n_outputs_, self.channels, self.depth)
 
     def _decode(self, z):
         return z.argmax(1).to(torch.int16)

@@ -168,7 +168,9 @@ class LinearSVC(svm.LinearSVC):
         device = resolve_device(self.device, X)
         if device.type == "mps":
             device = torch.device("cpu")  # MPS has no float64
-        weight = None if sample_weight is None else np.asarray(to_numpy(sample_weight), float)
+        weight = sample_weight
+        if weight is not None:
+            weight = check_sample_weight(to_numpy(weight), X, dtype=np.float64)
         self.fallback_ = self._beyond_newton(X, weight)
         self.device_ = "cpu" if self.fallback_ else str(device)
         if self.fallback_:

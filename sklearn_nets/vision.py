@@ -7,35 +7,26 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import ClassVar
 
-from torch import nn
-
 from ._docs import describe, net_blocks
-from ._images import ImageArchitecture, input_statistics
+from ._images import ImageArchitecture
 from ._sklearn import Interval, StrOptions
 from ._tasks import ClassifierNet
+from .modules.augment import RandomFlipShift
 from .modules.cnn import ResidualCNN
-from .modules.layers import InputNorm
 from .modules.vit import VisionTransformer
 
-__all__ = ["CNNClassifier", "ViTClassifier"]
+__all__ = ["CNNClassifier", "RandomFlipShift", "ViTClassifier"]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class _ImageClassifier(ImageArchitecture, ClassifierNet):
-    """What every image classifier does: learn the channels' statistics, then build its net."""
-
-    _parameter_constraints: ClassVar[dict] = {
-        **ClassifierNet._parameter_constraints,
-        **ImageArchitecture._image_constraints,
-    }
-
-    def _make_module(self, X, weight, random_state):
-        return nn.Sequential(InputNorm(*input_statistics(X, weight)), self._make_architecture())
+SHARED_CONSTRAINTS = {
+    **ClassifierNet._parameter_constraints,
+    **ImageArchitecture._image_constraints,
+}
 
 
 @describe(**net_blocks(kind="image"))
 @dataclass(eq=False, repr=False, kw_only=True)
-class CNNClassifier(_ImageClassifier):
+class CNNClassifier(ImageArchitecture, ClassifierNet):
     """Image classifier: a small residual convolutional net, for images of 8x8 to 64x64 pixels.
 
     Images are read as (n, channels, height, width), (n, height, width) for grey ones, (n, height,
@@ -50,6 +41,7 @@ class CNNClassifier(_ImageClassifier):
         Residual blocks in each stage.
     {image_shape}
     {training}
+    {image_training}
     {class_weight}
 
     Attributes
@@ -88,7 +80,7 @@ class CNNClassifier(_ImageClassifier):
     depth: int = 1
 
     _parameter_constraints: ClassVar[dict] = {
-        **_ImageClassifier._parameter_constraints,
+        **SHARED_CONSTRAINTS,
         "channels": ["array-like"],
         "depth": [Interval(Integral, 1, None, closed="left")],
     }
@@ -99,7 +91,7 @@ class CNNClassifier(_ImageClassifier):
 
 @describe(**net_blocks(kind="image"))
 @dataclass(eq=False, repr=False, kw_only=True)
-class ViTClassifier(_ImageClassifier):
+class ViTClassifier(ImageArchitecture, ClassifierNet):
     """Image classifier: a vision transformer.
 
     Reads what `CNNClassifier` reads. Patches become tokens; pre-norm blocks of self-attention and
@@ -123,6 +115,7 @@ class ViTClassifier(_ImageClassifier):
         What is classified: a class token, or the mean of all tokens.
     {image_shape}
     {training}
+    {image_training}
     {class_weight}
 
     Attributes
@@ -167,7 +160,7 @@ class ViTClassifier(_ImageClassifier):
     pool: str = "token"
 
     _parameter_constraints: ClassVar[dict] = {
-        **_ImageClassifier._parameter_constraints,
+        **SHARED_CONSTRAINTS,
         "patch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left"), tuple],
         "embed_dim": [Interval(Integral, 1, None, closed="left")],
         "depth": [Interval(Integral, 1, None, closed="left")],

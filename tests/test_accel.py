@@ -141,6 +141,16 @@ def test_net_turns_into_scikit_learns_for_sparse_X(name):
     assert patch.fits == [Fit(name, "cpu", "sparse X")]
 
 
+def test_a_trained_net_is_never_turned_into_another():
+    X, y = load_iris(return_X_y=True)
+    with patch_sklearn():
+        model = sklearn.neural_network.MLPClassifier().partial_fit(X, y, classes=[0, 1, 2])
+        weights = model.coefs_[0].copy()
+        with pytest.raises(TypeError, match="[Ss]parse"):
+            model.partial_fit(sparse.csr_matrix(X), y)
+        assert (model.coefs_[0] == weights).all()
+
+
 def test_subclass_of_a_net_stays_itself_and_its_error_stands():
     with patch_sklearn() as patch:
 

@@ -1,8 +1,10 @@
 """A net wherever scikit-learn takes an estimator: one test for each neighbour."""
 
 import os
+import pickle
 import subprocess
 import sys
+from unittest import mock
 
 import matplotlib as mpl
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import sklearn
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_matrix, issparse
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.callback import ProgressBar, ScoringMonitor
@@ -40,7 +43,14 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_nets import KNeighborsClassifier, LinearSVC, MLPClassifier, MLPRegressor
+from sklearn_nets import (
+    CNNClassifier,
+    KNeighborsClassifier,
+    LinearSVC,
+    MLPClassifier,
+    MLPRegressor,
+)
+from sklearn_nets._convergence import EstimatorCallbacks
 
 mpl.use("Agg")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -295,6 +305,162 @@ with sklearn.config_context(array_api_dispatch=True):
     )
     assert "MLPClassifier.predict_log_proba() must use the same namespace" in out.stdout
     assert "fit() got torch on cpu, predict_log_proba() got numpy on cpu" in out.stdout
+
+
+@pytest.mark.parametrize("labels", [np.zeros(40), np.array(["only"] * 40)])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_one_class_alone(labels, early_stopping):
+    model = net(max_iter=2, early_stopping=early_stopping).fit(X[:40], labels)
+    assert_array_equal(model.predict(X[:40] * 100), labels)
+    assert model.score(X[:40], labels) == 1.0
+
+
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}, {"solver": "sgd"}])
+def test_zero_weight_is_absence_in_every_batch(settings):
+    """The very same net, also where whole batches would weigh nothing."""
+    weight = (np.arange(len(Y)) % 7 > 3) * 1.5
+    settings = {"batch_size": 3, "max_iter": 5, **settings}
+    weighted = net(**settings).fit(X, Y, sample_weight=weight)
+    absent = net(**settings).fit(X[weight > 0], Y[weight > 0], sample_weight=weight[weight > 0])
+    assert weighted.loss_curve_ == absent.loss_curve_
+    assert_array_equal(weighted.predict_proba(X), absent.predict_proba(X))
+    by_class = net(**settings, class_weight={1: 0.0}).fit(X, Y)
+    assert np.isfinite(by_class.loss_)
+    assert not (by_class.predict(X) == 1).any()
+
+
+def test_bagging_leaves_batches_without_weight():
+    rng = np.random.RandomState(0)
+    data = rng.randn(201, 3)
+    target = (data[:, 0] > 0) * 1
+    bagged = BaggingClassifier(net(max_iter=20), n_estimators=5, random_state=0).fit(data, target)
+    assert bagged.score(data, target) > 0.8
+
+
+def test_balanced_weights_of_classes_without_samples():
+    weight = (Y > 0) * 1.0
+    model = net(max_iter=5, class_weight="balanced").fit(X, Y, sample_weight=weight)
+    absent = net(max_iter=5, class_weight="balanced")
+    assert np.isfinite(model.loss_curve_).all()
+    assert absent.fit(X[Y > 0], Y[Y > 0]).score(X[Y > 0], Y[Y > 0]) > 0.3
+    with pytest.raises(ValueError, match="'balanced' is not supported by partial_fit"):
+        net(class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2])
+
+
+def test_class_weights_of_several_labels():
+    several = np.c_[Y > 0, Y == 2] * 1
+    by_label = net(max_iter=3, class_weight=[{0: 2.0, 1: 1.0}, {0: 1.0, 1: 3.0}]).fit(X, several)
+    weight = np.where(several[:, 0] == 0, 2.0, 1.0) * np.where(several[:, 1] == 1, 3.0, 1.0)
+    by_sample = net(max_iter=3).fit(X, several, sample_weight=weight)
+    assert_allclose(by_label.loss_curve_, by_sample.loss_curve_, rtol=1e-12)
+
+
+def test_sparse_labels_like_scikit_learn():
+    several = csr_matrix(np.c_[Y > 0, Y == 2] * 1)
+    ours = net(max_iter=9).fit(X, several)
+    theirs = sklearn.neural_network.MLPClassifier(
+        max_iter=9, learning_rate_init=0.02, random_state=0
+    ).fit(X, several)
+    assert issparse(ours.predict(X))
+    assert_array_equal(ours.predict(X).toarray(), theirs.predict(X).toarray())
+    assert ours.score(X, several) == theirs.score(X, several)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        (np.c_[Y > 0, Y == 2, Y > 1], np.c_[Y > 0, Y == 2], r"3 labels a sample.*got \(150, 2\)"),
+        (np.c_[Y > 0, Y == 2], Y, r"2 labels a sample.*got \(150,\)"),
+        (Y, np.c_[Y > 0, Y == 2], r"one class a sample.*got \(150, 2\)"),
+    ],
+)
+def test_targets_of_another_shape(first, then, message):
+    first, then = first * 1, then * 1
+    labels = [0, 1, 2] if first.ndim == 1 else np.arange(first.shape[1])
+    model = net(max_iter=1).partial_fit(X, first, classes=labels)
+    with pytest.raises(ValueError, match=message):
+        model.partial_fit(X, then)
+    with pytest.raises(ValueError, match=message):
+        net(max_iter=1).fit(X, first, X_val=X, y_val=then)
+
+
+def test_validation_with_lbfgs_and_without_leftovers():
+    model = net(solver="lbfgs", max_iter=7).fit(X, Y, X_val=X, y_val=Y)
+    assert len(model.validation_scores_) == len(model.validation_loss_curve_) == model.n_iter_
+    assert model.validation_scores_[-1] == model.score(X, Y)
+    plain = net(solver="lbfgs", max_iter=7).fit(X, Y)
+    assert_array_equal(plain.predict_proba(X), model.predict_proba(X))
+    for solver in ("adam", "lbfgs"):
+        model = net(solver=solver, max_iter=3).fit(X, Y, X_val=X, y_val=Y)
+        assert not hasattr(model.fit(X, Y), "validation_loss_curve_")
+
+
+def test_layers_can_be_replaced_one_by_one():
+    model = net(max_iter=2).fit(X, Y)
+    model.coefs_[0] = model.coefs_[0] * 0
+    model.intercepts_[0] = np.full(100, -1.0)
+    assert not model.coefs_[0].any()
+    assert len(np.unique(model.predict_proba(X), axis=0)) == 1
+    model.coefs_[:] = [W + 1 for W in model.coefs_]
+    assert model.coefs_[0].min() == 1.0
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        model.coefs_[0] = np.zeros((2, 3))
+    assert type(pickle.loads(pickle.dumps(model.coefs_))) is list
+
+
+def test_callbacks_copy_the_net_without_the_data():
+    bridges = []
+    fitted = EstimatorCallbacks._fitted_so_far
+
+    def spy(self):
+        bridges.append(fitted(self)["net_"].callbacks_)
+        return fitted(self)
+
+    with mock.patch.object(EstimatorCallbacks, "_fitted_so_far", spy):
+        net(max_iter=2).set_callbacks(ScoringMonitor(scoring="accuracy")).fit(X, Y)
+    assert bridges
+    assert not any(isinstance(c, EstimatorCallbacks) for named in bridges for _, c in named)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.uint8, torch.bool])
+@pytest.mark.parametrize("make", [net, LinearSVC, KNeighborsClassifier], ids=lambda m: m.__name__)
+def test_tensors_of_narrow_types(make, kind):
+    X_t, y_t = torch.from_numpy(X).abs().to(kind), torch.from_numpy(Y)
+    model = make().fit(X_t, y_t)
+    wide = make().fit(X_t.double(), y_t)
+    assert_array_equal(model.predict(X_t), wide.predict(X_t.double()))
+    assert is_fitted_in_float64(model)
+
+
+def is_fitted_in_float64(model):
+    return not hasattr(model, "coefs_") or model.coefs_[0].dtype == np.float64
+
+
+def test_weights_and_targets_of_bfloat16():
+    X_t, weight = torch.from_numpy(X), torch.ones(len(X)).bfloat16()
+    model = MLPRegressor(max_iter=3, random_state=0).fit(
+        X_t, torch.from_numpy(Y).bfloat16(), weight
+    )
+    assert_allclose(model.loss_, MLPRegressor(max_iter=3, random_state=0).fit(X, Y).loss_)
+
+
+def test_data_that_asks_for_a_gradient_gets_none():
+    images = torch.rand(60, 8, 8, requires_grad=True)
+    model = CNNClassifier((4,), max_iter=2).fit(images, np.arange(60) % 2)
+    assert not model.predict_proba(images).requires_grad
+    rows = torch.from_numpy(X).requires_grad_()
+    assert not LinearSVC().fit(rows, Y).decision_function(rows).requires_grad
+
+
+def test_odd_inputs_are_read_or_named():
+    assert_array_equal(net().fit(X, Y).predict(X.astype(np.longdouble)), net().fit(X, Y).predict(X))
+    with pytest.raises(TypeError, match=r"sparse tensor.*X.to_dense\(\)"):
+        net().fit(torch.from_numpy(X).to_sparse(), Y)
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        CNNClassifier((4,)).fit(np.zeros((9, 8, 8)), None)
+    assert_allclose(
+        LinearSVC().fit(X, Y, sample_weight=3.0).coef_, LinearSVC(C=3.0).fit(X, Y).coef_
+    )
 
 
 def test_scores_of_tensors_without_dispatch():

@@ -96,7 +96,63 @@ def test_proof_fails_where_float32_cannot_tell(sieved):
     Q[::2] += 1e3
     X, Q = torch.from_numpy(X), torch.from_numpy(Q)
     assert_array_equal(nearest(X, Q, 3)[1], brute(X, Q, 3)[1])
-    assert sieved == [(torch.float32, 20), (torch.float64, 20)]
+    # the origin lies in one of the clusters, where float32 can tell
+    assert sieved == [(torch.float32, 20), (torch.float64, 10)]
+
+
+def outliers(X, Q):
+    X[7] = 1e12
+    X[8, 3] = -1e37
+
+
+def one_sentinel(X, Q):
+    X[0, 3] = 1e12
+
+
+def far_pairs(X, Q):
+    """Neighbours that even the products of float64 cannot tell apart."""
+    X *= 1e-5
+    Q *= 1e-5
+    for points in (X, Q):
+        points[::2] += 1e6
+        points[1::4] -= 1e7
+
+
+@pytest.mark.parametrize("spoil", [outliers, one_sentinel, far_pairs])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_search_survives_outliers_and_cancellation(spoil, dtype):
+    X, _, Q = blobs(n=1500, n_queries=60, d=30)
+    spoil(X, Q)
+    X, Q = torch.from_numpy(X.astype(dtype)), torch.from_numpy(Q.astype(dtype))
+    distances, indices = nearest(X, Q, 4)
+    expected, where = brute(X, Q, 4)
+    assert_allclose(distances, expected, rtol=1e-11)
+    if dtype == np.float64 or spoil is not far_pairs:  # float32 rounds those pairs into ties
+        assert_array_equal(indices, where)
+
+
+def test_every_possible_neighbour_is_measured_where_no_sieve_can_tell(monkeypatch):
+    asked, measure = [], _search._measure_possible
+    monkeypatch.setattr(
+        _search, "_measure_possible", lambda X, Q, *a: asked.append(len(Q)) or measure(X, Q, *a)
+    )
+    X, _, Q = blobs(n=1500, n_queries=60, d=30)
+    far_pairs(X, Q)
+    nearest(torch.from_numpy(X), torch.from_numpy(Q), 4)
+    assert sum(asked) > 0
+    asked.clear()
+    X = torch.from_numpy(X[:9].round()).repeat(40, 1)  # ties, but no cancellation
+    assert_array_equal(nearest(X, X, 5)[0], brute(X, X, 5)[0])
+    assert not asked
+
+
+@pytest.mark.parametrize("scale", [1e39, 1e60, 1e150])
+def test_search_of_values_beyond_float32(scale):
+    X, _, Q = blobs(n=600, n_queries=40)
+    expected, where = brute(torch.from_numpy(X), torch.from_numpy(Q), 4)
+    distances, indices = nearest(torch.from_numpy(X * scale), torch.from_numpy(Q * scale), 4)
+    assert_array_equal(indices, where)
+    assert_allclose(distances / scale**2, expected, rtol=1e-10)
 
 
 def test_proof_holds_on_ordinary_data(sieved):

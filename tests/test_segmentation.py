@@ -1,6 +1,7 @@
 """Segmentation: masks in, masks out, searched and weighed like any estimator."""
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,22 @@ def small(**settings):
 def scenes():
     data = make_digit_scenes(24, image_size=(32, 32), random_state=0)
     return data.images, (data.masks > 0).astype(int)
+
+
+def test_class_weight_of_a_warm_start_and_ignored_label_of_partial_fit():
+    scenes = make_digit_scenes(4, random_state=0)
+    model = SegmentationNet((4, 8), max_iter=1, warm_start=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(scenes.images, scenes.masks)
+        model.set_params(class_weight={2: 100.0}).fit(scenes.images, scenes.masks)
+    assert model.class_weight_[1] == 100.0  # of class 2
+    labels = np.unique(scenes.masks)
+    model = SegmentationNet((4, 8), ignore_index=labels[0])
+    model.partial_fit(scenes.images, scenes.masks, classes=labels)
+    assert_array_equal(model.classes_, labels[1:])
+    with pytest.raises(ValueError, match="'balanced' is not supported by partial_fit"):
+        SegmentationNet(class_weight="balanced").partial_fit(scenes.images, scenes.masks)
 
 
 def test_learns_where_digits_are(scenes):

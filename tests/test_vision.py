@@ -114,10 +114,12 @@ def test_precision(cls, digits):
 @each
 def test_class_weight_partial_fit_and_multilabel(cls, digits):
     X, y = digits
-    model = small(cls, class_weight="balanced")
+    model = small(cls, class_weight={0: 2.0})
     for _ in range(2):
         model.partial_fit(X, y, classes=np.arange(10))
     assert model.predict_proba(X).shape == (300, 10)
+    with pytest.raises(ValueError, match="class_weight='balanced' is not supported by partial_fit"):
+        small(cls, class_weight="balanced").partial_fit(X, y, classes=np.arange(10))
     Y = np.c_[y > 4, y % 2]
     prediction = small(cls).fit(X, Y).predict(X)
     assert prediction.shape == (300, 2)
