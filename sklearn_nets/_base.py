@@ -139,7 +139,7 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         """Score of decoded predictions against encoded targets, the greater the better."""
 
     _y_numeric: ClassVar[bool] = False
-    _predict_batch: ClassVar[int] = 512  # samples of one forward pass: more fall out of cache
+    _predict_batch: ClassVar[int] = 1024  # samples of one forward pass: more fall out of cache
 
     def _weigh(self, y, sample_weight):
         """Combine sample and class weights."""
@@ -436,7 +436,8 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         )  # fmt: skip
         net.loss_scale = net.criterion_.reported_scale(self.n_outputs_)
         net.prepare_gradient()
-        loss = net.batch_gradient(job.train.X, job.train.y, job.train.weight)
+        with torch.no_grad():
+            loss = net.batch_gradient(job.train.X, job.train.y, job.train.weight)
         self.loss_ = float(loss) / job.train.n_samples
         self.t_ = 0
         bridge.end()
@@ -445,14 +446,14 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         """Score and loss of the validation set."""
         X, target, weight = validation
         device = next(net.module_.parameters()).device
-        size = self._predict_size(device)
         y = self._target_tensor(target, device)
         w = np.ones(len(y)) if weight is None else weight
         w = to_tensor(w, device, self._precision_.weights)
-        total, predictions = 0.0, []
-        outputs = net.raw_outputs(X, size, self._input_type())
-        for z, y_batch, w_batch in zip(outputs, y.split(size), w.split(size), strict=True):
-            total += torch.dot(net.criterion_.per_sample(z, y_batch), w_batch)
+        total, start, predictions = 0.0, 0, []
+        for z in net.raw_outputs(X, self._predict_batch, self._input_type()):
+            batch = slice(start, start + len(z))
+            total += torch.dot(net.criterion_.per_sample(z, y[batch]), w[batch])
+            start = batch.stop
             predictions.append(self._decode(z))
         loss = float(total / w.sum()) * net.criterion_.reported_scale(self.n_outputs_)
         prediction = torch.cat(predictions).cpu().numpy()
@@ -475,14 +476,9 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         self._check_same_namespace(X, method)
         data = self._read(from_foreign(X), reset=False)
         data = to_tensor(data, data.device if is_tensor(data) else torch.device("cpu"))
-        size = self._predict_size(next(self.net_.module_.parameters()).device)
-        outputs = self.net_.raw_outputs(data, size, self._input_type())
+        outputs = self.net_.raw_outputs(data, self._predict_batch, self._input_type())
         parts = [decode(z) for z in outputs]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _predict_size(self, device):
-        """Samples of one forward pass: on an accelerator, as many as hide the way there."""
-        return self._predict_batch * (1 if device.type == "cpu" else 8)
 
     def _check_same_namespace(self, X, method):
         """Under dispatch, refuse X of another library or device than in fit, as scikit-learn."""

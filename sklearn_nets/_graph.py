@@ -56,6 +56,7 @@ class GraphedEpoch:
                 rehearse(partial(self._step, rows), self._changed(), device)
                 self.steps.append((times, record(partial(self._step, rows))))
 
+    @torch.no_grad()
     def _step(self, rows):
         """One step over the batch that the counter points at, or over the only one."""
         net, batches = self.net, self.batches

@@ -41,6 +41,7 @@ def train_lbfgs(net, batches, *, max_iter, max_fun, tol, verbose, bridge, valida
         for p, piece in zip(params, flat.split(sizes), strict=True):
             p.copy_(piece.view_as(p))
 
+    @torch.no_grad()
     def objective(theta):
         load(theta)
         loss = net.batch_gradient(batches.X, batches.y, batches.weight) / batches.n_samples

@@ -31,8 +31,8 @@ class Loss(nn.Module):
         """Loss of each sample, shape (n,)."""
         raise NotImplementedError
 
-    def residual(self, zt, y):
-        """Loss of each sample and its gradient by the raw outputs, both with outputs first.
+    def residual(self, zt, y, weight=None):
+        """Sum of the samples' weighted losses and its gradient by the raw outputs, outputs first.
 
         Parameters
         ----------
@@ -40,13 +40,17 @@ class Loss(nn.Module):
             May be overwritten.
         y : tensor
             Targets as in `per_sample`.
+        weight : tensor of shape (n,) or None
 
         Returns
         -------
-        losses : tensor of shape (n,)
+        loss : tensor of shape ()
         residual : tensor of shape (n_outputs, n)
         """
-        return self.per_sample(zt.t(), y), self.activation(zt) - y.t()
+        losses, residual = self.per_sample(zt.t(), y), self.activation(zt) - y.t()
+        if weight is None:
+            return losses.sum(), residual
+        return torch.dot(losses, weight), residual.mul_(weight)
 
     def reported_scale(self, n_outputs: int) -> float:
         """Factor from the minimised loss to the one that scikit-learn reports as `loss_`."""
@@ -72,13 +76,16 @@ class CrossEntropy(Loss):
     def per_sample(self, z, y):
         return F.cross_entropy(z, y, reduction="none")
 
-    def residual(self, zt, y):
+    def residual(self, zt, y, weight=None):
         log_p = torch.log_softmax(zt, dim=0)
         index = y.unsqueeze(0)
-        losses = log_p.gather(0, index).neg_()[0]
+        of_class = log_p.gather(0, index)
         # d/dz of -log softmax(z)[y] is softmax(z) minus the indicator of y
         residual = log_p.exp_()
-        return losses, residual.scatter_add_(0, index, residual.new_full((), -1.0).expand_as(index))
+        residual.scatter_add_(0, index, residual.new_full((), -1.0).expand_as(index))
+        if weight is None:
+            return of_class.sum().neg_(), residual
+        return torch.dot(of_class[0], weight).neg_(), residual.mul_(weight)
 
 
 class BinaryCrossEntropy(Loss):
