@@ -265,6 +265,9 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         y : ndarray or tensor of shape (n_queries,) or (n_queries, n_outputs)
             Labels; of classes with equal votes the first.
         """
+        check_is_fitted(self)
+        if not self._searches_in_torch(X, self.n_neighbors):
+            return hand_back(super().predict(to_numpy(X)), like=X)
         votes, classes = self._votes(X)
         labels = [c.take(v.argmax(1)) for v, c in zip(votes, classes)]
         return hand_back(np.stack(labels, 1) if self.outputs_2d_ else labels[0], like=X)
@@ -282,6 +285,12 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         p : ndarray or tensor of shape (n_queries, n_classes), float64, or list of them
             Columns in the order of `classes_`; for several outputs one array each.
         """
+        check_is_fitted(self)
+        if not self._searches_in_torch(X, self.n_neighbors):
+            shares = super().predict_proba(to_numpy(X))
+            if self.outputs_2d_:
+                return [hand_back(share, like=X) for share in shares]
+            return hand_back(shares, like=X)
         votes, _ = self._votes(X)
         shares = [hand_back(v / v.sum(1, keepdims=True), like=X) for v in votes]
         return shares if self.outputs_2d_ else shares[0]
