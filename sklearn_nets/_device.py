@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 from ._arrays import is_tensor, to_tensor
 
@@ -109,3 +113,21 @@ def threads(n: int | None):
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def map_on_cores(work: Callable, pieces: Sequence, device: torch.device) -> list:
+    """Results of `work` on each piece: on the host one piece a core, elsewhere one by one.
+
+    The threads of numpy's and of torch's products are two pools, which fight for the cores when
+    the work mixes them; so each piece computes with one thread of either.
+    """
+    cores = torch.get_num_threads()
+    if device.type != "cpu" or cores == 1 or len(pieces) == 1:
+        return [work(piece) for piece in pieces]
+    with threads(1), _pools().limit(limits=1, user_api="blas"), ThreadPoolExecutor(cores) as pool:
+        return list(pool.map(work, pieces))
+
+
+@cache
+def _pools():
+    return ThreadpoolController()  # looks at every loaded library: some milliseconds

@@ -10,7 +10,10 @@ bound is not above the k-th distance found so far.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+
+from ._device import map_on_cores
 
 TILE = 16  # distances of which only the least is looked at first
 SPARE = 3  # candidates kept beyond k, for the proof to hold
@@ -57,11 +60,14 @@ def nearest(X: torch.Tensor, Q: torch.Tensor, k: int) -> tuple[torch.Tensor, tor
     # Distances do not depend on the origin, rounding errors do: take it from among the points, and
     # the median, which no outlier moves away from them.
     origin = X[:: max(1, len(X) // 1024)].double().median(0).values
-    found = [_nearest(X, q, k, origin) for q in Q.split(QUERIES)]
+    share = -(-len(Q) // torch.get_num_threads()) if X.device.type == "cpu" else len(Q)
+    pieces = Q.split(max(1, min(QUERIES, share)))
+    found = map_on_cores(lambda q: _nearest(X, q, k, origin), pieces, X.device)
     distances, indices = zip(*found)
     return torch.cat(distances), torch.cat(indices)
 
 
+@torch.no_grad()
 def _nearest(X, Q, k, origin):
     distances = torch.empty(len(Q), k, dtype=torch.float64, device=X.device)
     indices = torch.empty_like(distances, dtype=torch.int64)
@@ -141,13 +147,22 @@ class _LowerBounds:
             B[:, d] = torch.inf
             b[:, d] = norms * (1 - 3 * error)
             B[len(b) :, :d] = 0
-            yield start, (torch.mm(a, B.T, out=D[: len(a)]) for a in A.split(rows))
+            yield start, (_product(a, B.T, out=D[: len(a)]) for a in A.split(rows))
+
+
+def _product(A, B, out):
+    """`torch.mm`; on the host by numpy's BLAS, which was up to 1.5 times as fast."""
+    if out.device.type != "cpu":
+        return torch.mm(A, B, out=out)
+    with np.errstate(all="ignore"):  # what overflows is noticed, and searched in another way
+        np.matmul(A.numpy(), B.numpy(), out=out.numpy())
+    return out
 
 
 def _block_shape(n, d, device):
     """Rows of Q and of X whose distances are held at a time, as fast as was measured."""
     rows = 1024 if d >= 256 else 128
-    size = (2**22 if device.type == "cpu" else 2**28) // rows
+    size = (2**21 if device.type == "cpu" else 2**28) // rows
     blocks = -(-n // size)
     return rows, -(-n // (blocks * TILE)) * TILE
 

@@ -24,7 +24,6 @@ EUCLIDEAN = {"euclidean", "l2", "sqeuclidean"}
 LEAST_QUERIES = 128
 LEAST_DISTANCES = 2**23
 MOST_NEIGHBORS = 32
-LEAST_FEATURES_64 = 24  # of float64: below, rounding to float32 costs more than it saves
 
 
 class KNeighborsClassifier(_reference.KNeighborsClassifier):
@@ -216,7 +215,6 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
             and n_queries >= LEAST_QUERIES
             and n_queries * self.n_samples_fit_ >= LEAST_DISTANCES
             and k <= MOST_NEIGHBORS
-            and (self._fit_X.dtype != np.float64 or self._fit_X.shape[1] >= LEAST_FEATURES_64)
         )
 
     @torch.no_grad()
