@@ -75,6 +75,8 @@ def input_statistics(X, weight=None, chunk=512):
     mean, scale : tensors of shape (channels,), float64 (float32 on mps)
     """
     dtype = torch.float32 if X.device.type == "mps" else torch.float64
+    if weight is None and X.dtype == torch.uint8 and X.device.type != "mps":
+        return _pixel_statistics(X, chunk)
     weight = torch.ones(len(X), device=X.device) if weight is None else weight
     weight = weight.to(dtype) / weight.sum() / (X.shape[2] * X.shape[3])
     moments = []
@@ -87,6 +89,17 @@ def input_statistics(X, weight=None, chunk=512):
             total += torch.einsum("n,nchw->c", w, rows)
         moments.append(total)
     return moments[0], moments[1].sqrt()
+
+
+def _pixel_statistics(X, chunk):
+    """The same of bytes, whose sums and sums of squares are whole numbers, in one pass."""
+    sums = torch.zeros(2, X.shape[1], dtype=torch.float64, device=X.device)
+    for rows in X.split(chunk):
+        rows = rows.float()
+        sums[0] += rows.sum((0, 2, 3), dtype=torch.float64)
+        sums[1] += rows.square_().sum((0, 2, 3), dtype=torch.float64)
+    mean, square = sums / (X.numel() / X.shape[1])
+    return mean, (square - mean.square()).clamp_(min=0).sqrt()
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
