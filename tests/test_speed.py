@@ -64,9 +64,9 @@ def quiet_fit(estimator, data=X):
         return estimator.fit(data, Y)
 
 
-def per_step(count, fit_epochs, n=len(X), batch=32):
+def per_step(count, fit_epochs):
     """What one step adds: the difference between three epochs and one, over their steps."""
-    return (count(lambda: fit_epochs(3)) - count(lambda: fit_epochs(1))) / (2 * -(-n // batch))
+    return (count(lambda: fit_epochs(3)) - count(lambda: fit_epochs(1))) / (2 * -(-len(X) // 32))
 
 
 def ours(epochs, **settings):
