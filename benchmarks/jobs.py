@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import tempfile
 import warnings
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
+from time import perf_counter
+from unittest import mock
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from . import by_hand, data
 from .timing import Job
@@ -44,6 +50,7 @@ def fitting(estimator, *arguments):
             estimator.fit(*arguments)
         return float(getattr(estimator, "loss_", np.nan))
 
+    work.of = (estimator, *arguments)
     return work
 
 
@@ -260,7 +267,140 @@ def cpu_jobs() -> list[Job]:
                 repeats=2 if name.startswith("Fashion") else 5,
             )
         )  # fmt: skip
+    jobs.append(
+        Job(
+            "memory map", "MLPClassifier.fit, Fashion-MNIST, float32", mapped_fit,
+            {"in memory": 1.25}, "the net, bitwise; 1.25 is 0.8 of the throughput",
+        )
+    )  # fmt: skip
     return jobs
+
+
+def streamed_fit(kind, device):
+    """Training whose batches stream, against the same with its data resident."""
+    from sklearn_nets import CNNClassifier, MLPClassifier, _device
+
+    images, y = data.fashion_images()
+    settings = {"max_iter": 1, "random_state": 0, "tol": 0, "device": device}
+    if kind == "MLPClassifier":
+        X = data.fashion()[0].astype(np.float32)
+        estimator = MLPClassifier(256, batch_size=256, **settings)
+    else:
+        X, y = (images, y) if device == "cuda" else (images[:2000], y[:2000])
+        estimator = CNNClassifier(batch_size=128, **settings)
+    resident = fitting(estimator, X, y)
+
+    def streamed():
+        with mock.patch.object(_device, "free_memory", return_value=1):
+            return resident()
+
+    return {"streamed": streamed, "resident": resident}
+
+
+def mapped_fit():
+    """An MLP on a memory map against the same on an array in memory."""
+    from sklearn_nets import MLPClassifier
+
+    X, y = data.fashion()
+    X = X.astype(np.float32)
+    path = Path(tempfile.mkdtemp()) / "x.npy"
+    np.save(path, X)
+    mapped = np.load(path, mmap_mode="r")
+    settings = {"max_iter": 1, "random_state": 0, "tol": 0, "batch_size": 256, "device": "cpu"}
+    return {
+        "mapped": fitting(MLPClassifier(256, **settings), mapped, y),
+        "in memory": fitting(MLPClassifier(256, **settings), X, y),
+    }
+
+
+def stream_jobs(device) -> list[Job]:
+    return [
+        Job(
+            "streaming", f"{kind}.fit, Fashion-MNIST, {device}",
+            partial(streamed_fit, kind, device), {"resident": 1.25},
+            "the net; 1.25 is 0.8 of the throughput",
+        )
+        for kind in ("MLPClassifier", "CNNClassifier")
+    ]  # fmt: skip
+
+
+@cache
+def bf16_peak() -> float:
+    """Multiplications and additions a second of a large bfloat16 product on this card."""
+    A, B = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    seconds = []
+    for _ in range(13):
+        torch.cuda.synchronize()
+        start = perf_counter()
+        A @ B
+        torch.cuda.synchronize()
+        seconds.append(perf_counter() - start)
+    return 2 * 8192**3 / float(np.median(seconds[3:]))
+
+
+def card_figures(seconds, estimator, X, y):
+    """Images a second, the share of the card's bfloat16 peak, and the peak of its memory."""
+    device = next(estimator.net_.module_.parameters()).device
+    module = copy.deepcopy(estimator.net_.module_)
+    batch = torch.from_numpy(X[:8]).to(device)
+    with FlopCounterMode(display=False) as counter, torch.autocast(device.type, torch.bfloat16):
+        module(batch).float().sum().backward()
+    rate = estimator.n_iter_ * len(X) / seconds
+    torch.cuda.reset_peak_memory_stats()
+    fitting(estimator, X, y)()
+    return {
+        "images/s": rate,
+        "share of bf16 peak": rate * counter.get_total_flops() / len(batch) / bf16_peak(),
+        "peak memory, GiB": torch.cuda.max_memory_allocated() / 2**30,
+    }
+
+
+def large_cnn(device, n=512):
+    """A net of ResNet-18's size (11 million weights) on 32x32 colour images."""
+    from sklearn_nets import CNNClassifier
+
+    rng = np.random.RandomState(0)
+    X, y = rng.randint(0, 256, (n, 3, 32, 32), dtype=np.uint8), np.arange(n) % 10
+    settings = {"max_iter": 2, "batch_size": 128, "random_state": 0, "tol": 0}
+    return CNNClassifier((64, 128, 256, 512), depth=2, device=device, **settings), X, y
+
+
+def gpu_over_cpu():
+    return {
+        device: fitting(estimator, X, y)
+        for device in ("cuda", "cpu")
+        for estimator, X, y in [large_cnn(device)]
+    }
+
+
+def knn_on_card(rows, features, queries, k):
+    from sklearn.neighbors import KNeighborsClassifier as Reference
+
+    from sklearn_nets.neighbors import KNeighborsClassifier
+
+    X, y, Q = knn_data(rows, features, queries, np.float32)
+    X_t, Q_t = torch.from_numpy(X).cuda(), torch.from_numpy(Q).cuda()
+    ours = KNeighborsClassifier(k).fit(X_t, y)
+    theirs = Reference(k, algorithm="brute").fit(X, y)
+    return {
+        "ours": lambda: ours.predict(Q_t),
+        "bare product": lambda: Q_t @ X_t.T,
+        "scikit-learn, CPU": lambda: theirs.predict(Q),
+    }
+
+
+def svm_on_card():
+    from sklearn.svm import LinearSVC as Reference
+
+    from sklearn_nets.svm import LinearSVC
+
+    X, y = data.fashion()
+    X_t = torch.from_numpy(X).cuda()
+    return {
+        "ours": fitting(LinearSVC(), X_t, y),
+        "ours, CPU": fitting(LinearSVC(device="cpu"), X, y),
+        "scikit-learn, CPU": fitting(Reference(), X, y),
+    }
 
 
 def gpu_jobs() -> list[Job]:
@@ -272,11 +412,40 @@ def gpu_jobs() -> list[Job]:
         for name, sizes in MLP_SIZES.items()
     ]  # fmt: skip
     for kind in ("CNNClassifier", "ViTClassifier", "SegmentationNet"):
-        jobs.append(
-            Job(
-                f"{kind}.fit", "the same data, bfloat16 autocast",
-                partial(image_fit, kind, device="cuda", n=20_000, epochs=2), {"by hand": 1.0},
-                "module, batches, Adam, two epochs, uint8 pixels",
-            )
-        )  # fmt: skip
-    return jobs
+        jobs.append(image_job(kind))
+    jobs.append(
+        Job(
+            "a net of ResNet-18's size", "CNNClassifier, 11 million weights, 512 images of 32x32",
+            gpu_over_cpu, {}, "the net, batches, two epochs; bfloat16 autocast against float32",
+            repeats=2,
+        )
+    )  # fmt: skip
+    jobs.append(
+        Job(
+            "KNeighborsClassifier.predict", "60,000 x 784, 2,000 queries, k=5, float32",
+            partial(knn_on_card, 60_000, 784, 2000, 5), {"bare product": 1.3}, "data, k",
+        )
+    )  # fmt: skip
+    jobs.append(
+        Job(
+            "LinearSVC.fit", "Fashion-MNIST 20,000 x 784", svm_on_card, {},
+            "squared hinge, l2, C=1, default tol", repeats=1,
+        )
+    )  # fmt: skip
+    return jobs + stream_jobs("cuda")
+
+
+def image_job(kind) -> Job:
+    """An image net on the card, with its figures; they need the estimator that is timed."""
+    timed = []
+
+    def make():
+        competitors = image_fit(kind, device="cuda", n=20_000, epochs=2)
+        timed.extend(competitors["ours"].of)
+        return competitors
+
+    return Job(
+        f"{kind}.fit", "the same data, bfloat16 autocast", make, {"by hand": 1.0},
+        "module, batches, Adam, two epochs, uint8 pixels",
+        figures=lambda seconds: card_figures(seconds, *timed),
+    )  # fmt: skip

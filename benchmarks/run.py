@@ -44,15 +44,19 @@ def _installed(name):
 def table(rows) -> list[str]:
     """Markdown: ratios first, then seconds."""
     others = list(rows[0]["ratios"])
-    head = ["job", *(f"ours / {name}" for name in others), *rows[0]["seconds"], "n"]
+    figures = list(rows[0].get("figures", {}))
+    head = ["job", *(f"ours / {name}" for name in others), *rows[0]["seconds"], *figures, "n"]
     lines = ["| " + " | ".join(head) + " |", "|:--" + "|--:" * (len(head) - 1) + "|"]
     for row in rows:
         ratios = [_ratio(row["ratios"][name], row["limits"].get(name)) for name in others]
         seconds = [_seconds(s) for s in row["seconds"].values()]
-        lines.append("| " + " | ".join([row["name"], *ratios, *seconds, str(row["n"])]) + " |")
+        more = [f"{row['figures'][name]:,.3g}" for name in figures]
+        lines.append(
+            "| " + " | ".join([row["name"], *ratios, *seconds, *more, str(row["n"])]) + " |"
+        )
     means = [math.exp(sum(math.log(r["ratios"][o]) for r in rows) / len(rows)) for o in others]
     if len(rows) > 1:
-        blank = [""] * (len(rows[0]["seconds"]) + 1)
+        blank = [""] * (len(rows[0]["seconds"]) + len(figures) + 1)
         cells = ["geometric mean", *(f"{m:.2f}" for m in means), *blank]
         lines.append("| " + " | ".join(cells) + " |")
     return lines

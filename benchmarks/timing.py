@@ -27,6 +27,8 @@ class Job:
         What was held equal.
     repeats : int
         Timed turns after one warm-up.
+    figures : callable(float) -> dict of str to float, optional
+        More columns, from the median of our seconds.
     """
 
     table: str
@@ -35,6 +37,7 @@ class Job:
     limits: dict[str, float] = field(default_factory=dict)
     equal: str = ""
     repeats: int = 5
+    figures: Callable[[float], dict[str, float]] | None = None
 
 
 def measure(job: Job, synchronize: Callable = lambda: None) -> dict:
@@ -66,5 +69,6 @@ def measure(job: Job, synchronize: Callable = lambda: None) -> dict:
         "ratios": ratios,
         "limits": job.limits,
         "quality": quality,
+        "figures": job.figures(median(seconds[ours])) if job.figures else {},
         "equal": job.equal,
     }
