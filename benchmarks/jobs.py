@@ -264,7 +264,6 @@ def cpu_jobs() -> list[Job]:
             Job(
                 "LinearSVC.fit", name, partial(svm_fit, load), {"scikit-learn": limit},
                 "squared hinge, l2, C=1, default tol; quality: the objective",
-                repeats=2 if name.startswith("Fashion") else 5,
             )
         )  # fmt: skip
     jobs.append(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter, sleep
 
+LONG = 10.0  # seconds of a turn to which a warm-up makes no difference
 PAUSE = 0.1  # seconds in which the last competitor's idle threads stop spinning on the cores
 
 
@@ -26,7 +27,7 @@ class Job:
     equal : str
         What was held equal.
     repeats : int
-        Timed turns after one warm-up.
+        Timed turns; before them one to warm up, unless it was long: then it counts.
     figures : callable(float) -> dict of str to float, optional
         More columns, from the median of our seconds.
     """
@@ -44,18 +45,22 @@ def measure(job: Job, synchronize: Callable = lambda: None) -> dict:
     """Run a job; medians of seconds, and of the ratios turn by turn."""
     competitors = job.make()
     seconds = {name: [] for name in competitors}
-    quality = {}
-    for turn in range(job.repeats + 1):
+    ours, *others = competitors
+    quality, warm = {}, False
+    while len(seconds[ours]) < job.repeats:
+        turn = {}
         for name, work in competitors.items():
             synchronize()
             sleep(PAUSE)
             start = perf_counter()
             result = work()
             synchronize()
-            if turn:  # the first turn warms up
-                seconds[name].append(perf_counter() - start)
-                quality[name] = result if isinstance(result, float) else None
-    ours, *others = competitors
+            turn[name] = perf_counter() - start
+            quality[name] = result if isinstance(result, float) else None
+        if warm or sum(turn.values()) > LONG:
+            for name, spent in turn.items():
+                seconds[name].append(spent)
+        warm = True
     ratios = {
         name: median(a / b for a, b in zip(seconds[ours], seconds[name], strict=True))
         for name in others

@@ -28,8 +28,8 @@ MEMORY = {
         "data": "np.random.RandomState(0).rand(60_000, 784)",
         "model": "MLPClassifier(64, max_iter=1)",
     },
-    "CNNClassifier, 100,000 x 32 x 32 x 3, uint8": {
-        "data": "np.random.RandomState(0).randint(0, 256, (100_000, 3, 32, 32), dtype='uint8')",
+    "CNNClassifier, 50,000 x 32 x 32 x 3, uint8": {
+        "data": "np.random.RandomState(0).randint(0, 256, (50_000, 3, 32, 32), dtype='uint8')",
         "model": "CNNClassifier((2,), max_iter=1)",
     },
 }
@@ -79,7 +79,7 @@ def whole_process_rows(repeats: int = 5) -> list[dict]:
                 "seconds": {},
                 "ratios": {"the size of X": extra},
                 "limits": {"the size of X": 1.0},
-                "equal": "the peak beyond what the process held with X before fit; 1 would be a copy",
+                "equal": "beyond what the process held, X included, before fit; 1 would be a copy",
             }
         )
     return rows
