@@ -44,13 +44,23 @@ class Precision(NamedTuple):
     answers: np.dtype
 
 
+class Validation(NamedTuple):
+    """A validation set: for the score on the host, and for the loss on the device."""
+
+    X: torch.Tensor
+    target: np.ndarray
+    weight: np.ndarray | None
+    y: torch.Tensor
+    w: torch.Tensor
+
+
 @dataclass
 class Job:
     """One training run, prepared: everything that training needs and nothing of the estimator's."""
 
     net: TrainingNet
     train: Batches
-    validation: tuple[torch.Tensor, Any, Any] | None  # X, encoded y, weight
+    validation: Validation | None
     incremental: bool
     random_state: np.random.RandomState
     arguments: tuple[Any, Any, dict]  # X, y, metadata as the user gave them
@@ -249,6 +259,8 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         target = self._encode_target(y, reset=first, classes=classes)
         weight = self._weigh(target, weight)
         device = resolve_device(self.device, data)
+        if incremental and not first:  # the optimiser's state goes on where it is
+            device = next(self.net_.module_.parameters()).device
         random_state = check_random_state(self.random_state)
         if first:
             self._precision_ = self._precision(data, device)
@@ -257,8 +269,9 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         home = torch.device("cpu") if streams else device
         data = to_tensor(data, home) if streams else upload(data, device, self._input_type())
         weights = None if weight is None else to_tensor(weight, home, dtype)
+        self.device_ = str(device)
         if first:
-            self.device_, self._seen_on = str(device), namespace_and_device(X)
+            self._seen_on = namespace_and_device(X)
             with self._forked_rng(random_state, device):
                 module = self._make_module(data, weights, random_state).to(device, dtype)
         else:
@@ -268,7 +281,7 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
             rows = np.flatnonzero(weight)  # no weight is absence
         if validation is None and self.early_stopping and self.solver != "lbfgs":
             rows, held_out = self._split(target, rows, random_state)
-            validation = self._select(data, target, weight, held_out)
+            validation = self._select(data, target, weight, held_out, device)
         elif validation is not None:
             validation = self._prepare_validation(*validation, device)
         if streams and self.solver == "lbfgs":
@@ -312,19 +325,23 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
             )
         return train, held_out
 
-    def _select(self, data, target, weight, rows):
+    def _select(self, data, target, weight, rows, device):
         index = torch.from_numpy(rows).to(data.device)
-        return data.index_select(0, index), target[rows], None if weight is None else weight[rows]
+        weight = None if weight is None else weight[rows]
+        return self._validation(data.index_select(0, index), target[rows], weight, device)
 
     def _prepare_validation(self, X_val, y_val, sample_weight_val, device):
         data, y_val = self._read(from_foreign(X_val), y_val, reset=False)
         target = self._encode_target(y_val, reset=False)
         room = has_room(data, device, self._input_type())
-        return (
-            upload(data, device if room else torch.device("cpu"), self._input_type()),
-            target,
-            validate_weight(sample_weight_val, len(data)),
-        )
+        data = upload(data, device if room else torch.device("cpu"), self._input_type())
+        weight = validate_weight(sample_weight_val, len(data))
+        return self._validation(data, target, weight, device)
+
+    def _validation(self, X, target, weight, device):
+        of_loss = np.ones(len(X)) if weight is None else weight
+        w = to_tensor(of_loss, device, self._precision_.weights)
+        return Validation(X, target, weight, self._target_tensor(target, device), w)
 
     def _batch_size(self, n_samples):
         if self.batch_size == "auto":
@@ -444,11 +461,7 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _validate(self, net, validation) -> tuple[float, float]:
         """Score and loss of the validation set."""
-        X, target, weight = validation
-        device = next(net.module_.parameters()).device
-        y = self._target_tensor(target, device)
-        w = np.ones(len(y)) if weight is None else weight
-        w = to_tensor(w, device, self._precision_.weights)
+        X, target, weight, y, w = validation
         total, start, predictions = 0.0, 0, []
         for z in net.raw_outputs(X, self._predict_batch, self._input_type()):
             batch = slice(start, start + len(z))
@@ -478,7 +491,8 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         data = to_tensor(data, data.device if is_tensor(data) else torch.device("cpu"))
         outputs = self.net_.raw_outputs(data, self._predict_batch, self._input_type())
         parts = [decode(z) for z in outputs]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        answer = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return answer.cpu() if answer.device.type == "mps" else answer  # mps knows no float64
 
     def _check_same_namespace(self, X, method):
         """Under dispatch, refuse X of another library or device than in fit, as scikit-learn."""

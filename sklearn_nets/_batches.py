@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import torch
@@ -93,8 +94,7 @@ class Batches:
         )
 
     def _stream(self, pieces):
-        cuda = self.device.type == "cuda"
-        stream = torch.cuda.Stream(self.device) if cuda else None
+        stream = _copy_stream(self.device) if self.device.type == "cuda" else None
         with ThreadPoolExecutor(1) as thread:
             coming = deque()
             try:
@@ -129,7 +129,13 @@ class Batches:
                 if tensor is not None:
                     tensor.record_stream(current)
         X, y, weight = batch
-        return X.to(self.dtype), y, weight
+        weight = None if weight is None else weight.to(self.device)
+        return X.to(self.device, self.dtype), y.to(self.device), weight
+
+
+@cache
+def _copy_stream(device):
+    return torch.cuda.Stream(device)  # one for all: memory freed on a stream is kept for it
 
 
 def _slice(tensor, rows):

@@ -43,7 +43,7 @@ def resolve_device(device: str | torch.device = "auto", X=None) -> torch.device:
         if is_tensor(X):
             return X.device
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            return torch.device("cuda", torch.cuda.current_device())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(device)
@@ -56,6 +56,8 @@ def resolve_device(device: str | torch.device = "auto", X=None) -> torch.device:
     found = {"cuda": torch.cuda.device_count, "mps": torch.mps.device_count}.get(chosen.type)
     if found is None:
         raise ValueError(f"device must be on 'cpu', 'cuda' or 'mps', got {device!r}.")
+    if chosen.type == "cuda" and chosen.index is None and found():
+        chosen = torch.device("cuda", torch.cuda.current_device())
     if (chosen.index or 0) >= found():
         raise ValueError(
             f"device={device!r} was asked for, but torch finds {found()} {chosen.type} device(s) "
@@ -71,15 +73,16 @@ CHUNK = 2**26  # bytes copied to an accelerator at a time
 def free_memory(device: torch.device) -> float:
     """Bytes that are free on an accelerator; infinite where data lies already, on the host."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + idle
     if device.type == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
     return math.inf
 
 
 def has_room(X, device: torch.device, dtype: torch.dtype | None = None) -> bool:
     """Whether X can be held on the device as a whole, beside a net."""
-    if is_tensor(X) and X.device == device:
+    if is_tensor(X) and X.device.type == device.type and device.index in (None, X.device.index):
         return True
     itemsize = X.dtype.itemsize if dtype is None else dtype.itemsize
     return math.prod(X.shape) * itemsize <= SHARE_FOR_DATA * free_memory(device)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
+from threading import Lock
 
 import torch
 
@@ -46,15 +47,18 @@ class GraphedEpoch:
         n_full, rest = divmod(batches.n_samples, size)
         self.order = torch.arange(batches.n_samples, device=device)
         self.counter = torch.zeros(1, dtype=torch.int64, device=device)
-        self.total = torch.zeros((), device=device)
+        self.total = torch.zeros((), dtype=torch.float32, device=device)
         n_rates = net.optimizer_.rates([]).shape[1]
-        self.rates = torch.zeros(len(batches), n_rates, device=device)
+        # the kernels read rates as float32; those of a rehearsal move and decay nothing
+        self.rates = torch.zeros(len(batches), n_rates, dtype=torch.float32, device=device)
+        self.rates[:, 1:] = 1
         full, last = self.order[: n_full * size].view(n_full, size), self.order[n_full * size :]
         self.steps = []  # how often, and what
         for times, rows in ((n_full, full), (min(rest, 1), last[None])):
             if times:
-                rehearse(partial(self._step, rows), self._changed(), device)
-                self.steps.append((times, record(partial(self._step, rows))))
+                with _one_at_a_time:
+                    rehearse(partial(self._step, rows), self._changed(), device)
+                    self.steps.append((times, record(partial(self._step, rows))))
 
     @torch.no_grad()
     def _step(self, rows):
@@ -87,33 +91,48 @@ class GraphedEpoch:
         return self.total
 
 
+_one_at_a_time = Lock()  # recordings of several threads would meet on their stream
+
+
 def rehearse(step: Callable, changed: list[torch.Tensor], device: torch.device) -> None:
     """Run a step once, so that libraries make their workspaces, and undo what it changed."""
     before = [t.clone() for t in changed]
     cards = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(cards), _side_stream(device):
-        step()
-    for t, value in zip(changed, before, strict=True):
-        t.copy_(value)
+    try:
+        with torch.random.fork_rng(cards), _aside(device):
+            step()
+    finally:
+        for t, value in zip(changed, before, strict=True):
+            t.copy_(value)
 
 
 def record_graph(step: Callable, device: torch.device) -> Callable:
     """Record a step, which is not run, as a CUDA graph; a callable that replays it."""
     graph = torch.cuda.CUDAGraph()
+    # the stream is named: torch's own choice is on the card of its first recording;
     # other threads may go on using the card meanwhile
-    with torch.cuda.device(device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    recording = torch.cuda.graph(graph, stream=_stream(device), capture_error_mode="thread_local")
+    with _aside(device), recording:
         step()
     return graph.replay
 
 
+@cache
+def _stream(device):
+    # one for all: libraries keep a workspace for every stream that they have seen
+    return torch.cuda.Stream(device)
+
+
 @contextmanager
-def _side_stream(device):
-    """Off the default stream, as recording is; autograd would else tie a recorded step to it."""
+def _aside(device):
+    """On the stream for recordings; autograd would tie a step recorded elsewhere to its own."""
     if device.type != "cuda":
         yield
         return
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        yield
-    torch.cuda.current_stream(device).wait_stream(stream)
+    stream, current = _stream(device), torch.cuda.current_stream(device)
+    stream.wait_stream(current)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        current.wait_stream(stream)

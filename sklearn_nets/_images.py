@@ -190,7 +190,8 @@ def image_precision(precision: str, X: Any, device: torch.device, tabular: bool)
     if precision == "auto" and device.type == "cpu":
         precision = "float64" if tabular and own == "float64" else "float32"
     elif precision == "auto":
-        precision = "bfloat16"
+        slow = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "float32" if slow else "bfloat16"
     if precision == "bfloat16":
         return Precision(torch.float32, torch.bfloat16, np.dtype(np.float32))
     return Precision(getattr(torch, precision), None, np.dtype(precision))
@@ -200,7 +201,18 @@ def image_precision(precision: str, X: Any, device: torch.device, tabular: bool)
 def forked_rng(random_state, device):
     """Seed torch from `random_state`, and put torch's own state back afterwards."""
     seed = int(random_state.randint(np.iinfo(np.int32).max))
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield
+    cuda = device.type == "cuda"
+    mps = torch.mps.get_rng_state() if device.type == "mps" else None
+    # only the generators that are put back are seeded, which torch.manual_seed would not heed
+    with torch.random.fork_rng([device] if cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        try:
+            if mps is not None:
+                torch.mps.manual_seed(seed)
+            yield
+        finally:
+            if mps is not None:
+                torch.mps.set_rng_state(mps)

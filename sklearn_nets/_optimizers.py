@@ -75,7 +75,7 @@ class Adam(_Lean, torch.optim.Adam):
         lists = self._state_lists("exp_avg", "exp_avg_sq")
         for state in self.state.values():
             state.setdefault("step", torch.zeros(()))
-        endless = torch.full((), float("inf"), device=lists[0][0].device)
+        endless = torch.full((), float("inf"), dtype=torch.float32, device=lists[0][0].device)
         self._lists = *lists, [endless] * len(lists[0])
         return self._lists
 

@@ -167,6 +167,11 @@ def _block_shape(n, d, device):
     return rows, -(-n // (blocks * TILE)) * TILE
 
 
+def _at_a_time(device):
+    """Coordinates that are measured at a time: of a cache's size, or enough to fill a card."""
+    return 2**18 if device.type == "cpu" else 2**26
+
+
 def _shift(points, origin, out):
     """Write points - origin to out, each number rounded once; return the squared norms."""
     if points.dtype == torch.float32:
@@ -193,7 +198,7 @@ def _smallest(D, k):
 def _measure(X, Q, candidates, k):
     """Return the k nearest candidates of each query, of equals those that come first in X."""
     candidates = candidates.sort(1).values
-    step = max(1, 2**18 // (candidates.shape[1] * X.shape[1]))
+    step = max(1, _at_a_time(X.device) // (candidates.shape[1] * X.shape[1]))
     distances = torch.cat(
         [
             (X[c].double() - q.double()[:, None]).square_().sum(2)
@@ -219,7 +224,7 @@ def _measure_possible(X, Q, limit, k, origin):
             queries.append(query + first)
             points.append(point + start)
     queries, points = torch.cat(queries), torch.cat(points)
-    step = max(1, 2**18 // X.shape[1])
+    step = max(1, _at_a_time(X.device) // X.shape[1])
     distances = torch.cat(
         [
             (X[p].double() - Q[q].double()).square_().sum(1)

@@ -69,6 +69,7 @@ class TrainingNet(skorch.NeuralNet):
             whether to stop.
         """
         self.prepare_gradient()
+        self.module_.train()  # a step that is recorded keeps the mode it was recorded in
         self._cycle = self._make_cycle(epochs * len(X)) if self.one_cycle else None
         with threads(1 if self._steps_are_small(X) else None):
             self._run_epochs(X, epochs, self._epoch_runner(X, epochs), epoch_end)

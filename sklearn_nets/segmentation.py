@@ -211,7 +211,9 @@ class SegmentationNet(_SegmenterMixin, ImageTraining, BaseNet):
 
     def _make_loss(self):
         weight = self.class_weight_
-        return PixelCrossEntropy(None if weight is None else torch.from_numpy(weight))
+        if weight is not None:
+            weight = torch.from_numpy(weight).to(self._precision_.weights)
+        return PixelCrossEntropy(weight)
 
     def _target_tensor(self, target, device):
         return to_tensor(target, device)

@@ -15,6 +15,7 @@ from sklearn_nets import _training as training
 from sklearn_nets._batches import Batches
 from sklearn_nets._device import has_room, upload
 from sklearn_nets._graph import GraphedEpoch, rehearse
+from sklearn_nets._images import forked_rng, image_precision
 from sklearn_nets._optimizers import SGD, Adam
 from sklearn_nets.datasets import make_digit_scenes
 
@@ -154,6 +155,54 @@ def test_batch_norm_is_rehearsed_without_a_trace(device, monkeypatch):
         assert_allclose(value.cpu(), theirs[name].cpu(), rtol=1e-3, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.parametrize("way", ["fit", "warm_start", "partial_fit"])
+def test_steps_are_recorded_in_training_mode(way, monkeypatch):
+    scenes = make_digit_scenes(6, random_state=0)
+    model = SegmentationNet((4, 8), max_iter=1, warm_start=way == "warm_start", random_state=0)
+    if way != "fit":
+        model.fit(scenes.images, scenes.masks).predict(scenes.images)  # leaves the net in eval mode
+    modes = []
+
+    class Epoch(GraphedEpoch):
+        def __init__(self, net, batches):
+            super().__init__(net, batches, lambda step: modes.append(net.module_.training) or step)
+
+    recorded(monkeypatch, "cpu")
+    monkeypatch.setattr(training, "GraphedEpoch", Epoch)
+    (model.partial_fit if way == "partial_fit" else model.fit)(scenes.images, scenes.masks)
+    assert modes
+    assert all(modes)
+
+
+def test_a_rehearsal_that_fails_leaves_no_trace(monkeypatch):
+    model = cnn(solver="adamw", alpha=0.1, max_iter=1).fit(IMAGES, Y)
+    before = {k: v.clone() for k, v in model.net_.module_.state_dict().items()}
+    step = type(model.net_.optimizer_).lean_step
+    batches = Batches(torch.from_numpy(IMAGES)[:, None], torch.from_numpy(Y), batch_size=64)
+
+    def break_down(self, rates):
+        step(self, rates)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Adam, "lean_step", break_down)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        GraphedEpoch(model.net_, batches, lambda step: step)
+    for name, value in model.net_.module_.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_kernels_read_float32_whatever_the_default_type():
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = cnn(max_iter=1).fit(IMAGES, Y)
+        batches = Batches(torch.from_numpy(IMAGES)[:, None], torch.from_numpy(Y), batch_size=64)
+        epoch = GraphedEpoch(model.net_, batches, lambda step: step)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert epoch.rates.dtype == epoch.total.dtype == torch.float32
+    assert {steps.dtype for steps in model.net_.optimizer_._lists[-1]} == {torch.float32}
+
+
 def test_rehearsal_undoes_what_it_did():
     weights, steps = torch.ones(3), []
 
@@ -200,6 +249,14 @@ def test_streamed_batches_are_the_batches(device, weighted, shuffled):
         assert weight is None or torch.equal(got[2].cpu(), expected[2])
 
 
+def test_streamed_batches_arrive_on_any_device():
+    data, weight = torch.from_numpy(X), torch.ones(len(X))
+    for batch in Batches(
+        data, data, weight, batch_size=64, device=torch.device("meta"), streams=True
+    ):
+        assert {tensor.device.type for tensor in batch} == {"meta"}
+
+
 def test_a_stream_that_is_left_ends_its_thread():
     data = torch.from_numpy(X)
     before = threading.active_count()
@@ -228,6 +285,16 @@ def test_data_without_room_streams_to_the_same_net(net, device, early_stopping, 
     assert_allclose(streamed.loss_curve_, resident.loss_curve_, rtol=1e-2)
 
 
+def test_weights_stream_too_and_are_split(monkeypatch):
+    weight = np.arange(len(Y)) % 3 * 1.0
+    settings = {"early_stopping": True, "batch_size": 32}
+    resident = mlp(**settings).fit(X, Y, sample_weight=weight)
+    monkeypatch.setattr(_device, "free_memory", lambda device: 1)
+    streamed = mlp(**settings).fit(X, Y, sample_weight=weight)
+    assert streamed.loss_curve_ == resident.loss_curve_
+    assert streamed.validation_scores_ == resident.validation_scores_
+
+
 def test_masks_stream_with_their_images(monkeypatch):
     scenes = make_digit_scenes(6, random_state=0)
     settings = {"batch_size": 4, "max_iter": 2, "random_state": 0}
@@ -243,6 +310,35 @@ def test_lbfgs_says_that_it_needs_all_of_x(monkeypatch):
         ValueError, match=r"solver='lbfgs' takes all of X at once.*Use solver='adam'"
     ):
         mlp(solver="lbfgs").fit(X, Y)
+
+
+def test_memory_that_torch_keeps_idle_is_free(monkeypatch):
+    for name, value in {
+        "mem_get_info": (100, 1000),
+        "memory_reserved": 700,
+        "memory_allocated": 300,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert _device.free_memory(torch.device("cuda:0")) == 100 + 400
+
+
+@pytest.mark.parametrize(("able", "expected"), [(True, torch.bfloat16), (False, None)])
+def test_bfloat16_only_where_the_card_computes_in_it(able, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: able)
+    precision = image_precision("auto", IMAGES, torch.device("cuda:0"), tabular=False)
+    assert precision.autocast == expected
+    assert precision.weights == torch.float32
+
+
+def test_training_seeds_the_generators_that_it_puts_back():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    with forked_rng(np.random.RandomState(0), torch.device("cpu")):
+        inside = torch.rand(3)
+    assert torch.equal(torch.rand(3), expected)
+    with forked_rng(np.random.RandomState(0), torch.device("cpu")):
+        assert torch.equal(torch.rand(3), inside)
 
 
 def test_room_is_counted_in_the_type_that_is_held():
