@@ -149,6 +149,12 @@ def image_fit(kind, dtype_name="float32", device="cpu", n=2000, epochs=1):
 
 
 def knn_data(n, d, queries, dtype):
+    X, y, Q = _knn_data(n, d, queries)
+    return X.astype(dtype), y, Q.astype(dtype)
+
+
+@cache
+def _knn_data(n, d, queries):
     if d == 784:  # Fashion-MNIST three times over, with noise, so that no two rows are equal
         X, _ = data.fashion()
         rng = np.random.RandomState(0)
@@ -157,7 +163,7 @@ def knn_data(n, d, queries, dtype):
         X = data.digits()[0]
     else:
         X = data.synthetic(n + queries, d, 2)[0]
-    X = X[np.random.RandomState(1).permutation(len(X))][: n + queries].astype(dtype)
+    X = X[np.random.RandomState(1).permutation(len(X))][: n + queries]
     y = np.random.RandomState(2).randint(0, 10, n)
     return np.ascontiguousarray(X[:n]), y, np.ascontiguousarray(X[n:])
 

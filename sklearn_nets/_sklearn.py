@@ -1,13 +1,20 @@
 """The private names of scikit-learn that this package leans on, imported here and nowhere else."""
 
 from sklearn.base import _fit_context as fit_context
-from sklearn.neighbors._base import _get_weights as get_weights
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call as check_partial_fit_first_call
 from sklearn.utils.optimize import _check_optimize_result as check_optimize_result
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _check_y as check_y
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+
+def get_weights(distances, weights):
+    """Weights of neighbours; imported when called, for it brings a third of scikit-learn along."""
+    from sklearn.neighbors._base import _get_weights
+
+    return _get_weights(distances, weights)
+
 
 __all__ = [
     "HasMethods",
