@@ -28,8 +28,8 @@ MEMORY = {
         "data": "np.random.RandomState(0).rand(60_000, 784)",
         "model": "MLPClassifier(64, max_iter=1)",
     },
-    "CNNClassifier, 50,000 x 32 x 32 x 3, uint8": {
-        "data": "np.random.RandomState(0).randint(0, 256, (50_000, 3, 32, 32), dtype='uint8')",
+    "CNNClassifier, 25,000 x 32 x 32 x 3, uint8": {
+        "data": "np.random.RandomState(0).randint(0, 256, (25_000, 3, 32, 32), dtype='uint8')",
         "model": "CNNClassifier((2,), max_iter=1)",
     },
 }

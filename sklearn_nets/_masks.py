@@ -41,14 +41,24 @@ def mask_classes(y, ignore_index):
     return classes
 
 
-def encode_masks(y, classes, ignore_index):
-    """Class indices as int16, -1 where the pixel has no label."""
+def _find(y, classes, ignore_index):
+    """Class indices, -1 for the label that means "no label", and what is neither."""
     codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1).astype(np.int16)
     unknown = classes[codes] != y
     if ignore_index is not None:
         ignored = y == ignore_index
         codes[ignored] = -1
         unknown &= ~ignored
+    return codes, unknown
+
+
+def encode_masks(y, classes, ignore_index):
+    """Class indices as int16, -1 where the pixel has no label."""
+    if y.dtype in (np.uint8, np.uint16):  # few enough values for a table of them all
+        values = np.arange(np.iinfo(y.dtype).max + 1, dtype=y.dtype)
+        codes, unknown = (table[y] for table in _find(values, classes, ignore_index))
+    else:
+        codes, unknown = _find(y, classes, ignore_index)
     if unknown.any():
         strange = np.unique(y[unknown])[:5].tolist()
         raise ValueError(
