@@ -8,7 +8,7 @@ from statistics import median
 from time import perf_counter, sleep
 
 LONG = 3.0  # seconds of a turn to which a warm-up makes no difference
-PAUSE = 0.1  # seconds in which the last competitor's idle threads stop spinning on the cores
+PAUSE = 0.05  # seconds in which the last competitor's idle threads stop spinning on the cores
 
 
 @dataclass

@@ -24,8 +24,8 @@ model.fit(X, y)
 print((kilobytes("VmHWM") - before) * 1024 / X.nbytes)
 """
 MEMORY = {
-    "MLPClassifier, 60,000 x 784, float64": {
-        "data": "np.random.RandomState(0).rand(60_000, 784)",
+    "MLPClassifier, 30,000 x 784, float64": {
+        "data": "np.random.RandomState(0).rand(30_000, 784)",
         "model": "MLPClassifier(64, max_iter=1)",
     },
     "CNNClassifier, 25,000 x 32 x 32 x 3, uint8": {
