@@ -13,7 +13,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -31,7 +30,8 @@ from ._convergence import Convergence, EstimatorCallbacks
 from ._device import free_memory, has_room, resolve_device, upload
 from ._lbfgs import train_lbfgs
 from ._optimizers import SGD, Adam
-from ._sklearn import Interval, Options, StrOptions, check_is_fitted, fit_context
+from ._parameters import NetParameters
+from ._sklearn import check_is_fitted, fit_context
 from ._training import TrainingNet
 from ._validation import validate_weight
 
@@ -67,61 +67,8 @@ class Job:
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
-    """Parameters and the road of `fit` and `predict` that every net shares."""
-
-    solver: str = "adam"
-    alpha: float = 0.0001
-    batch_size: int | str = "auto"
-    learning_rate: str = "constant"
-    learning_rate_init: float = 0.001
-    power_t: float = 0.5
-    max_iter: int = 200
-    shuffle: bool = True
-    random_state: Any = None
-    tol: float = 1e-4
-    verbose: bool = False
-    warm_start: bool = False
-    momentum: float = 0.9
-    nesterovs_momentum: bool = True
-    early_stopping: bool = False
-    validation_fraction: float = 0.1
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-8
-    n_iter_no_change: int = 10
-    device: str = "auto"
-    precision: str = "auto"
-    callbacks: list | None = None
-
-    _parameter_constraints: ClassVar[dict] = {
-        "solver": [StrOptions({"adam", "sgd"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "onecycle"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [
-            Interval(Integral, 1, None, closed="left"),
-            Options(Real, {np.inf}),
-        ],
-        "device": [str, torch.device],
-        "precision": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
-        "callbacks": [list, None],
-    }
+class BaseNet(NetParameters, CallbackSupportMixin, BaseEstimator, ABC):
+    """The road of `fit` and `predict` that every net shares."""
 
     # ------------------------------------------------------------------ what a subclass supplies
     @abstractmethod
@@ -279,6 +226,8 @@ class BaseNet(CallbackSupportMixin, BaseEstimator, ABC):
         rows = None
         if weight is not None and not weight.all() and self.solver != "lbfgs":
             rows = np.flatnonzero(weight)  # no weight is absence
+            if not len(rows):
+                raise ValueError("class_weight and sample_weight leave no sample of any weight.")
         if validation is None and self.early_stopping and self.solver != "lbfgs":
             rows, held_out = self._split(target, rows, random_state)
             validation = self._select(data, target, weight, held_out, device)

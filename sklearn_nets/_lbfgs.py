@@ -11,6 +11,33 @@ import torch
 from ._sklearn import check_optimize_result
 
 
+class Objective:
+    """The penalised loss of all samples and its gradient, as functions of one flat vector."""
+
+    def __init__(self, net, batches):
+        self.net, self.batches = net, batches
+        self.params = list(net.module_.parameters())
+
+    @torch.no_grad()
+    def load(self, theta):
+        """Put a flat vector of weights into the net."""
+        pieces = torch.from_numpy(theta).split([p.numel() for p in self.params])
+        for p, piece in zip(self.params, pieces, strict=True):
+            p.copy_(piece.view_as(p))
+
+    @torch.no_grad()
+    def __call__(self, theta):
+        self.load(theta)
+        batches = self.batches
+        loss = self.net.batch_gradient(batches.X, batches.y, batches.weight) / batches.n_samples
+        return float(loss), _flat([p.grad for p in self.params])
+
+
+def _flat(tensors):
+    flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+    return flat.cpu().numpy().astype(np.float64)
+
+
 def train_lbfgs(net, batches, *, max_iter, max_fun, tol, verbose, bridge, validate=None):
     """Minimise the penalised loss of all samples at once.
 
@@ -31,22 +58,8 @@ def train_lbfgs(net, batches, *, max_iter, max_fun, tol, verbose, bridge, valida
     -------
     n_iter : int
     """
-    params = list(net.module_.parameters())
-    sizes = [p.numel() for p in params]
+    objective = Objective(net, batches)
     n_iter = 0
-
-    @torch.no_grad()
-    def load(theta):
-        flat = torch.from_numpy(theta)
-        for p, piece in zip(params, flat.split(sizes), strict=True):
-            p.copy_(piece.view_as(p))
-
-    @torch.no_grad()
-    def objective(theta):
-        load(theta)
-        loss = net.batch_gradient(batches.X, batches.y, batches.weight) / batches.n_samples
-        flat = torch.cat([p.grad.reshape(-1) for p in params])
-        return float(loss), flat.cpu().numpy().astype(np.float64)
 
     def iteration(intermediate_result):
         nonlocal n_iter
@@ -57,7 +70,7 @@ def train_lbfgs(net, batches, *, max_iter, max_fun, tol, verbose, bridge, valida
         if verbose:
             print(f"Iteration {n_iter}, loss = {intermediate_result.fun:.8f}")
         if validate is not None or bridge.active:
-            load(intermediate_result.x)
+            objective.load(intermediate_result.x)
         if validate is not None:
             validate()
         if bridge.active:
@@ -67,25 +80,24 @@ def train_lbfgs(net, batches, *, max_iter, max_fun, tol, verbose, bridge, valida
             except KeyboardInterrupt:
                 raise StopIteration from None
 
-    start = torch.cat([p.detach().reshape(-1) for p in params]).cpu().numpy().astype(np.float64)
     net.notify("on_train_begin", X=batches, y=None)
     net.module_.train()
     net.prepare_gradient()
     try:
         result = scipy.optimize.minimize(
             objective,
-            start,
+            _flat(objective.params),
             method="L-BFGS-B",
             jac=True,
             options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
             callback=iteration,
         )
-        load(result.x)
+        objective.load(result.x)
         n_iter = check_optimize_result("lbfgs", result, max_iter)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=4)
     net.notify("on_train_end", X=batches, y=None)
-    if not all(bool(torch.isfinite(p).all()) for p in params):
+    if not all(bool(torch.isfinite(p).all()) for p in objective.params):
         raise ValueError(
             "Solver produced non-finite parameter weights. The input data may contain large "
             "values and need to be preprocessed."

@@ -186,7 +186,6 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         neigh_ind : ndarray or tensor of shape (n_queries, n_neighbors), int64
             Indices of the neighbours in the fitted data.
         """
-        check_is_fitted(self)
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         if self._searches_in_torch(X, k):
             found = self._search(X, k)
@@ -198,6 +197,7 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         return hand_back(found, like=X)
 
     def _searches_in_torch(self, X, k):
+        check_is_fitted(self)
         if not isinstance(k, Integral) or not 0 < k <= self.n_samples_fit_ - (X is None):
             return False
         if is_tensor(self._fit_X):
@@ -263,7 +263,6 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         y : ndarray or tensor of shape (n_queries,) or (n_queries, n_outputs)
             Labels; of classes with equal votes the first.
         """
-        check_is_fitted(self)
         if not self._searches_in_torch(X, self.n_neighbors):
             return hand_back(super().predict(to_numpy(X)), like=X)
         votes, classes = self._votes(X)
@@ -283,7 +282,6 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         p : ndarray or tensor of shape (n_queries, n_classes), float64, or list of them
             Columns in the order of `classes_`; for several outputs one array each.
         """
-        check_is_fitted(self)
         if not self._searches_in_torch(X, self.n_neighbors):
             shares = super().predict_proba(to_numpy(X))
             if self.outputs_2d_:
@@ -295,7 +293,6 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
 
     def _votes(self, X):
         """Votes (n_queries, n_classes) and classes of each output; few numbers, so on the host."""
-        check_is_fitted(self)
         if self.weights in (None, "uniform"):
             indices, weights = to_numpy(self.kneighbors(X, return_distance=False)), None
         else:

@@ -272,6 +272,11 @@ class LinearSVC(svm.LinearSVC):
             factor, positive.shape
         )
 
+    def _meets_tensors(self, X):
+        """Whether X or the weights are of a kind that scikit-learn's code does not take."""
+        check_is_fitted(self)
+        return is_tensor(X) or is_foreign(X) or is_tensor(self.coef_)
+
     def decision_function(self, X):
         """Signed distance to the hyperplanes, times the norm of their weights.
 
@@ -284,8 +289,7 @@ class LinearSVC(svm.LinearSVC):
         scores : ndarray or tensor of shape (n_samples,) or (n_samples, n_classes)
             Of the kind and on the device of `X`; positive for ``classes_[1]`` of two classes.
         """
-        check_is_fitted(self)
-        if not is_tensor(X) and not is_foreign(X) and not is_tensor(self.coef_):
+        if not self._meets_tensors(X):
             return super().decision_function(X)
         like, X = X, validate_rows(self, from_foreign(X), reset=False)
         if is_tensor(X):
@@ -308,8 +312,7 @@ class LinearSVC(svm.LinearSVC):
         y : ndarray or tensor of shape (n_samples,)
             A tensor on the device of `X` if `X` is one and the labels are numbers.
         """
-        check_is_fitted(self)
-        if not is_tensor(X) and not is_foreign(X) and not is_tensor(self.coef_):
+        if not self._meets_tensors(X):
             return super().predict(X)
         scores = from_foreign(self.decision_function(X))
         code = scores.argmax(1) if scores.ndim == 2 else (scores > 0) * 1

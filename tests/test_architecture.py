@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "sklearn_nets"
 # From the ground up; a room may use rooms of lower floors, never its own floor or above.
 FLOORS = [
     {"modules.losses", "modules.mlp", "modules.layers", "modules.augment", "_arrays", "_sklearn", "_docs"},
-    {"_device"},
+    {"_device", "_parameters"},
     {"modules.cnn", "modules.vit", "modules.segmentation", "_optimizers", "_batches", "_graph",
      "_validation", "_lbfgs", "_convergence", "_search", "_newton", "datasets"},
     {"_training", "_masks", "metrics"},

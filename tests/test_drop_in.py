@@ -332,6 +332,11 @@ def test_zero_weight_is_absence_in_every_batch(settings):
     assert not (by_class.predict(X) == 1).any()
 
 
+def test_weights_that_leave_no_sample():
+    with pytest.raises(ValueError, match="leave no sample of any weight"):
+        net(class_weight={0: 0.0, 1: 0.0, 2: 0.0}).fit(X, Y)
+
+
 def test_bagging_leaves_batches_without_weight():
     rng = np.random.RandomState(0)
     data = rng.randn(201, 3)

@@ -365,9 +365,13 @@ def test_array_api_dispatch():
                 assert isinstance(model.decision_function(X), torch.Tensor)
                 assert isinstance(model.predict(X), torch.Tensor)
                 assert model.score(X, y) > 0.9
+        print("passed")
     """
-    subprocess.run(
+    out = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        check=True,
+        check=False,
         env={**os.environ, "SCIPY_ARRAY_API": "1"},
+        capture_output=True,
+        text=True,
     )
+    assert out.stdout.strip() == "passed", out.stderr
