@@ -285,7 +285,8 @@ def cpu_jobs() -> list[Job]:
 
 def streamed_fit(kind, device):
     """Training whose batches stream, against the same with its data resident."""
-    from sklearn_nets import CNNClassifier, MLPClassifier, _device
+    from sklearn_nets import CNNClassifier, MLPClassifier
+    from sklearn_nets._utils import device as _device
 
     images, y = data.fashion_images()
     settings = {"max_iter": 1, "random_state": 0, "tol": 0, "device": device}

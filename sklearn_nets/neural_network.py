@@ -10,11 +10,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from ._base import Precision
-from ._docs import describe, net_blocks
-from ._sklearn import Interval, StrOptions
-from ._tasks import ClassifierNet, RegressorNet
-from ._validation import validate_rows
+from ._base.docs import describe, net_blocks
+from ._base.estimator import Precision
+from ._base.tasks import ClassifierNet, RegressorNet
+from ._utils.sklearn_compat import Interval, StrOptions
+from ._utils.validation import validate_rows
 from .modules.mlp import MLP
 
 __all__ = ["MLPClassifier", "MLPRegressor"]

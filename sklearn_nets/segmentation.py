@@ -13,16 +13,16 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 
-from ._arrays import hand_back, take_labels, to_numpy, to_tensor
-from ._base import BaseNet
-from ._docs import describe, net_blocks
-from ._images import ImageTraining, image_precision, validate_images
-from ._masks import encode_masks, mask_classes, validate_masks
-from ._sklearn import HasMethods, Interval, StrOptions, check_is_fitted, fit_context
-from ._validation import validate_weight
+from ._base.docs import describe, net_blocks
+from ._base.estimator import BaseNet
+from ._base.images import ImageTraining, image_precision, validate_images
+from ._base.masks import encode_masks, mask_classes, validate_masks
+from ._utils.array_api import hand_back, take_labels, to_numpy, to_tensor
+from ._utils.sklearn_compat import HasMethods, Interval, StrOptions, check_is_fitted, fit_context
+from ._utils.validation import validate_weight
 from .metrics import mean_iou_score
 from .modules.losses import PixelCrossEntropy
-from .modules.segmentation import SegmentationModule
+from .modules.unet import SegmentationModule
 
 __all__ = ["PixelClassifier", "SegmentationNet"]
 

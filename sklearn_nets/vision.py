@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import ClassVar
 
-from ._docs import describe, net_blocks
-from ._images import ImageArchitecture
-from ._sklearn import Interval, StrOptions
-from ._tasks import ClassifierNet
+from ._base.docs import describe, net_blocks
+from ._base.images import ImageArchitecture
+from ._base.tasks import ClassifierNet
+from ._utils.sklearn_compat import Interval, StrOptions
 from .modules.augment import RandomFlipShift
-from .modules.cnn import ResidualCNN
+from .modules.resnet import ResidualCNN
 from .modules.vit import VisionTransformer
 
 __all__ = ["CNNClassifier", "RandomFlipShift", "ViTClassifier"]

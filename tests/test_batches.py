@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.utils import gen_batches, shuffle
 
-from sklearn_nets._batches import Batches
+from sklearn_nets._training.loader import Batches
 
 
 def test_same_order_as_scikit_learn():

@@ -384,7 +384,7 @@ def test_progress_shows_estimator_fold_and_epoch(terminal):
 
 
 def test_epochs_are_told_one_by_one():
-    from sklearn_nets import _progress
+    from sklearn_nets.comparison import _progress
 
     told = []
     model = make_pipeline(StandardScaler(), Epochs(max_iter=3))
@@ -432,7 +432,7 @@ def test_no_progress_without_a_terminal(monkeypatch, capsys):
 
 
 def test_the_callback_follows_scikit_learns_protocol():
-    from sklearn_nets._progress import EpochCallback
+    from sklearn_nets.comparison._progress import EpochCallback
 
     assert isinstance(EpochCallback(print), FitCallback)
     assert clone(Epochs().set_callbacks(EpochCallback(print)))._skl_callbacks

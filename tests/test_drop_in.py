@@ -50,7 +50,7 @@ from sklearn_nets import (
     MLPClassifier,
     MLPRegressor,
 )
-from sklearn_nets._convergence import EstimatorCallbacks
+from sklearn_nets._training.stopping import EstimatorCallbacks
 
 mpl.use("Agg")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from sklearn_nets._images import input_statistics, to_channels_first
+from sklearn_nets._base.images import input_statistics, to_channels_first
 
 
 def test_layouts_are_views_of_the_same_image():

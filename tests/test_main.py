@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier
 from sklearn.naive_bayes import GaussianNB
 
-from sklearn_nets import __main__ as cli
+from sklearn_nets._cli import main as cli
 
 DIGITS, LABELS = (part[:200] for part in load_digits(return_X_y=True))
 

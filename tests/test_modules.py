@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from sklearn_nets.modules.cnn import ResidualCNN
 from sklearn_nets.modules.layers import InputNorm, ResidualBlock, ResidualEncoder
-from sklearn_nets.modules.segmentation import SegmentationModule
+from sklearn_nets.modules.resnet import ResidualCNN
+from sklearn_nets.modules.unet import SegmentationModule
 from sklearn_nets.modules.vit import Attention, VisionTransformer, auto_patch_size
 
 NETS = {

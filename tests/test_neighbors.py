@@ -14,9 +14,10 @@ from sklearn import neighbors as reference
 from sklearn.datasets import load_digits
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_nets import _search, neighbors
-from sklearn_nets._search import nearest
 from sklearn_nets.neighbors import KNeighborsClassifier
+from sklearn_nets.neighbors import _classification as neighbors
+from sklearn_nets.neighbors import _exact_search as _search
+from sklearn_nets.neighbors._exact_search import nearest
 
 
 def blobs(n=3000, n_queries=200, d=20, dtype=np.float64, seed=0):

@@ -16,7 +16,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sklearn_nets import CNNClassifier, KNeighborsClassifier, LinearSVC, MLPClassifier, _search
+from sklearn_nets import CNNClassifier, KNeighborsClassifier, LinearSVC, MLPClassifier
+from sklearn_nets.neighbors import _exact_search as _search
 
 X, Y = load_digits(return_X_y=True)
 X = X / 16

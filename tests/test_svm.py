@@ -18,9 +18,8 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
-from sklearn_nets import _newton
-from sklearn_nets._newton import squared_hinge
-from sklearn_nets.svm import LinearSVC
+from sklearn_nets.svm import LinearSVC, _newton
+from sklearn_nets.svm._newton import squared_hinge
 
 
 def digits():

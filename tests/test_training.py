@@ -10,13 +10,14 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 
-from sklearn_nets import CNNClassifier, MLPClassifier, RandomFlipShift, SegmentationNet, _device
-from sklearn_nets import _training as training
-from sklearn_nets._batches import Batches
-from sklearn_nets._device import has_room, upload
-from sklearn_nets._graph import GraphedEpoch, rehearse
-from sklearn_nets._images import forked_rng, image_precision
-from sklearn_nets._optimizers import SGD, Adam
+from sklearn_nets import CNNClassifier, MLPClassifier, RandomFlipShift, SegmentationNet
+from sklearn_nets._base.images import forked_rng, image_precision
+from sklearn_nets._training import loop as training
+from sklearn_nets._training.cuda_graph import GraphedEpoch, rehearse
+from sklearn_nets._training.loader import Batches
+from sklearn_nets._training.optimizers import SGD, Adam
+from sklearn_nets._utils import device as _device
+from sklearn_nets._utils.device import has_room, upload
 from sklearn_nets.datasets import make_digit_scenes
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -12,11 +12,11 @@ from sklearn import neighbors as _reference
 from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score
 
-from ._arrays import from_foreign, hand_back, is_tensor, to_numpy, to_tensor
-from ._device import resolve_device
-from ._search import nearest
-from ._sklearn import check_is_fitted, fit_context, get_weights
-from ._validation import validate_rows
+from .._utils.array_api import from_foreign, hand_back, is_tensor, to_numpy, to_tensor
+from .._utils.device import resolve_device
+from .._utils.sklearn_compat import check_is_fitted, fit_context, get_weights
+from .._utils.validation import validate_rows
+from ._exact_search import nearest
 
 EUCLIDEAN = {"euclidean", "l2", "sqeuclidean"}
 

@@ -11,8 +11,8 @@ from time import perf_counter
 
 import numpy as np
 
-from ._arrays import to_numpy
-from .metrics import class_scores
+from .._utils.array_api import to_numpy
+from ..metrics import class_scores
 
 
 def fold_metrics(confusion: np.ndarray, *, masks: bool) -> dict[str, float]:

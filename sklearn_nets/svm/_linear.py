@@ -14,7 +14,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from ._arrays import (
+from .._utils.array_api import (
     from_foreign,
     hand_back,
     is_foreign,
@@ -23,10 +23,10 @@ from ._arrays import (
     to_numpy,
     to_tensor,
 )
-from ._device import resolve_device
+from .._utils.device import resolve_device
+from .._utils.sklearn_compat import check_is_fitted, check_sample_weight, fit_context, validate_data
+from .._utils.validation import validate_rows
 from ._newton import squared_hinge
-from ._sklearn import check_is_fitted, check_sample_weight, fit_context, validate_data
-from ._validation import validate_rows
 
 __all__ = ["LinearSVC"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from sklearn.utils import check_consistent_length
 
-from ._arrays import is_tensor, to_numpy
-from ._sklearn import check_sample_weight, check_y, validate_data
+from .array_api import is_tensor, to_numpy
+from .sklearn_compat import check_sample_weight, check_y, validate_data
 
 
 def validate_rows(estimator, X, y="no_validation", *, reset, dtype="numeric", y_numeric=False):

@@ -24,10 +24,10 @@ def digits(random_state: int = 0):
     y : ndarray of shape (1797,)
         The digits 0 to 9.
     """
-    from .neighbors import KNeighborsClassifier
-    from .neural_network import MLPClassifier
-    from .svm import LinearSVC
-    from .vision import CNNClassifier, ViTClassifier
+    from ..neighbors import KNeighborsClassifier
+    from ..neural_network import MLPClassifier
+    from ..svm import LinearSVC
+    from ..vision import CNNClassifier, ViTClassifier
 
     image = {"image_shape": (1, 8, 8), "learning_rate": "onecycle", "random_state": random_state}
     estimators = {
@@ -64,10 +64,10 @@ def scenes(random_state: int = 0, n_samples: int = 120):
     y : ndarray of str and shape (n_samples, height, width)
         The class of every pixel, ``"background"`` or a digit.
     """
-    from .datasets import make_digit_scenes
-    from .neighbors import KNeighborsClassifier
-    from .segmentation import PixelClassifier, SegmentationNet
-    from .svm import LinearSVC
+    from ..datasets import make_digit_scenes
+    from ..neighbors import KNeighborsClassifier
+    from ..segmentation import PixelClassifier, SegmentationNet
+    from ..svm import LinearSVC
 
     svm = make_pipeline(MinMaxScaler(), LinearSVC(C=0.1, random_state=random_state))
     pixels = {"max_pixels": 4000, "random_state": random_state}

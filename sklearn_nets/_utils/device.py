@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from threadpoolctl import ThreadpoolController
 
-from ._arrays import is_tensor, to_tensor
+from .array_api import is_tensor, to_tensor
 
 
 def resolve_device(device: str | torch.device = "auto", X=None) -> torch.device:

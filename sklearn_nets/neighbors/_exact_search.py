@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ._device import map_on_cores
+from .._utils.device import map_on_cores
 
 TILE = 16  # distances of which only the least is looked at first
 SPARE = 3  # candidates kept beyond k, for the proof to hold

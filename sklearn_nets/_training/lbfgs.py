@@ -8,7 +8,7 @@ import numpy as np
 import scipy.optimize
 import torch
 
-from ._sklearn import check_optimize_result
+from .._utils.sklearn_compat import check_optimize_result
 
 
 class Objective:

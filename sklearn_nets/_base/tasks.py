@@ -16,10 +16,10 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
-from ._arrays import hand_back, take_labels, to_numpy
-from ._base import BaseNet
-from ._sklearn import StrOptions, check_partial_fit_first_call, fit_context
-from .modules.losses import BinaryCrossEntropy, CrossEntropy, HalfPoissonDeviance, SquaredError
+from .._utils.array_api import hand_back, take_labels, to_numpy
+from .._utils.sklearn_compat import StrOptions, check_partial_fit_first_call, fit_context
+from ..modules.losses import BinaryCrossEntropy, CrossEntropy, HalfPoissonDeviance, SquaredError
+from .estimator import BaseNet
 
 
 def _flat_if_one_column(y):

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from ._arrays import is_tensor
-from ._base import Precision
-from ._sklearn import StrOptions, validate_data
-from ._validation import check_finite, validate_rows, validate_target
-from .modules.layers import InputNorm
+from .._utils.array_api import is_tensor
+from .._utils.sklearn_compat import StrOptions, validate_data
+from .._utils.validation import check_finite, validate_rows, validate_target
+from ..modules.layers import InputNorm
+from .estimator import Precision
 
 CHANNELS_LAST_COUNTS = (1, 3, 4)
 LAYOUTS = (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._report import describe, label, main_metric, summary
+from ._tables import describe, label, main_metric, summary
 
 STYLE = """
 :root { color-scheme: light dark;

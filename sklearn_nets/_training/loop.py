@@ -12,9 +12,9 @@ import skorch
 import torch
 from skorch.callbacks import Callback, EpochTimer
 
-from ._arrays import to_tensor
-from ._device import threads
-from ._graph import GraphedEpoch, suits_graph
+from .._utils.array_api import to_tensor
+from .._utils.device import threads
+from .cuda_graph import GraphedEpoch, suits_graph
 
 SMALL = 2**21  # multiplications of a step below which a second thread costs more than it gives
 MORE_ON_ACCELERATOR = 8  # times the samples of a forward pass, which hide the way there

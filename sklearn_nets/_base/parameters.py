@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from ._sklearn import Interval, Options, StrOptions
+from .._utils.sklearn_compat import Interval, Options, StrOptions
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

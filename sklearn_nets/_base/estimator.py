@@ -24,16 +24,16 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 
-from ._arrays import from_foreign, is_tensor, namespace_and_device, to_tensor
-from ._batches import Batches
-from ._convergence import Convergence, EstimatorCallbacks
-from ._device import free_memory, has_room, resolve_device, upload
-from ._lbfgs import train_lbfgs
-from ._optimizers import SGD, Adam
-from ._parameters import NetParameters
-from ._sklearn import check_is_fitted, fit_context
-from ._training import TrainingNet
-from ._validation import validate_weight
+from .._training.lbfgs import train_lbfgs
+from .._training.loader import Batches
+from .._training.loop import TrainingNet
+from .._training.optimizers import SGD, Adam
+from .._training.stopping import Convergence, EstimatorCallbacks
+from .._utils.array_api import from_foreign, is_tensor, namespace_and_device, to_tensor
+from .._utils.device import free_memory, has_room, resolve_device, upload
+from .._utils.sklearn_compat import check_is_fitted, fit_context
+from .._utils.validation import validate_weight
+from .parameters import NetParameters
 
 
 class Precision(NamedTuple):

@@ -13,11 +13,11 @@ from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils import indexable
 from sklearn.utils.multiclass import type_of_target
 
-from . import _html, _report
-from ._arrays import to_numpy
+from .._utils.array_api import to_numpy
+from ..metrics import class_scores, confusion_matrix
+from . import _html, _tables
 from ._measure import count_parameters, describe_run, find_device, fit_predict, fold_metrics
 from ._progress import epochs_shown, live_progress
-from .metrics import class_scores, confusion_matrix
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -123,10 +123,10 @@ class Comparison:
         ValueError
             If `metric` is not among ``metrics``.
         """
-        metric = metric or _report.main_metric(self)
+        metric = metric or _tables.main_metric(self)
         if metric not in self.metrics:
             raise ValueError(f"metric must be one of {self.metrics}, got {metric!r}.")
-        return _report.draw(self, metric, ax)
+        return _tables.draw(self, metric, ax)
 
     def to_html(self, path, *, title: str = "Comparison", images=None) -> None:
         """Write tables and confusion matrices as one page that needs no other file and no network.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._arrays import to_numpy
+from .._utils.array_api import to_numpy
 
 
 def validate_masks(y, X):
