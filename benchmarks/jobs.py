@@ -135,7 +135,7 @@ def image_fit(kind, dtype_name="float32", device="cpu", n=2000, epochs=1):
         loss, target = F.cross_entropy, y.astype(np.int64)
     X_t, y_t = torch.from_numpy(X).to(device), torch.from_numpy(target).to(device)
     fitting(estimator, X, y)()
-    amp = estimator.net_.amp_dtype
+    amp = estimator.net_.autocast_dtype
     module = estimator.net_.module_
 
     def hand():

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from numbers import Integral
-from typing import ClassVar
 
 import numpy as np
 import torch
 
-from ._base.docs import describe, net_blocks
-from ._base.estimator import Precision
-from ._base.tasks import ClassifierNet, RegressorNet
-from ._utils.sklearn_compat import Interval, StrOptions
+from ._base.classifier import ClassifierNet
+from ._base.estimator import FITTED
+from ._base.parameters import POSITIVE_INT, net_class, parameter
+from ._base.precision import row_precision
+from ._base.regressor import RegressorNet
+from ._utils.sklearn_compat import StrOptions
 from ._utils.validation import validate_rows
 from .modules.mlp import MLP
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
-
-SHARED_CONSTRAINTS = {
-    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-    "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
-    "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
-    "max_fun": [Interval(Integral, 1, None, closed="left")],
-}
 
 
 class _Layers(list):
@@ -45,30 +37,34 @@ class _Layers(list):
         return list, (list(self),)
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class _MLPArchitecture:
-    """Rows in, fully connected layers: the architecture axis of both perceptrons."""
+@net_class
+class _MLPMixin:
+    """Rows in, fully connected layers: what both perceptrons share."""
 
-    hidden_layer_sizes: int | Sequence[int] = field(default=(100,), kw_only=False)
-    activation: str = field(default="relu", kw_only=False)
-    max_fun: int = 15000
+    hidden_layer_sizes: int | Sequence[int] = parameter(
+        (100,), ["array-like", POSITIVE_INT], "Units in each hidden layer.",
+        words="int or array-like of shape (n_layers - 2,)", kw_only=False,
+    )  # fmt: skip
+    activation: str = parameter(
+        "relu", [StrOptions({"identity", "logistic", "tanh", "relu"})],
+        "Activation of the hidden layers.", kw_only=False,
+    )  # fmt: skip
+    solver: str = parameter(
+        "adam", [StrOptions({"lbfgs", "sgd", "adam"})],
+        """Optimizer: 'sgd' with momentum, 'adam' (Kingma & Ba 2014), or 'lbfgs' on all samples at
+        once.""",
+    )  # fmt: skip
+    max_fun: int = parameter(
+        15000, [POSITIVE_INT], "Maximum number of evaluations of the loss by 'lbfgs'."
+    )
 
-    def _read(self, X, y="no_validation", *, reset):
+    def _validate_data(self, X, y="no_validation", *, reset):
         # what is trained on becomes floating point here; what is predicted on later, on the device
         dtype = "numeric" if isinstance(y, str) else [np.float64, np.float32]
         return validate_rows(self, X, y, reset=reset, dtype=dtype, y_numeric=self._y_numeric)
 
-    def _precision(self, X, device):
-        if self.precision == "bfloat16":
-            raise ValueError(
-                f"{type(self).__name__} computes in float32 or float64, got precision='bfloat16'. "
-                "Use precision='auto'."
-            )
-        own = str(X.dtype).removeprefix("torch.")
-        name = self.precision
-        if name == "auto":
-            name = own if device.type == "cpu" else "float32"
-        return Precision(getattr(torch, name), None, np.dtype(own))
+    def _choose_precision(self, X, device):
+        return row_precision(self.precision, X, device)
 
     def _make_module(self, X, weight, random_state):
         hidden = self.hidden_layer_sizes
@@ -77,7 +73,7 @@ class _MLPArchitecture:
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
         sizes = [X.shape[1], *hidden, self.n_outputs_]
         self.n_layers_ = len(sizes)
-        return MLP(sizes, self.activation, self._precision_.weights).initialize(random_state)
+        return MLP(sizes, self.activation, self._precision.dtype).initialize(random_state)
 
     @property
     def coefs_(self) -> list:
@@ -102,13 +98,12 @@ class _MLPArchitecture:
 
     @torch.no_grad()
     def _load(self, pairs):
-        for parameter, value in pairs:
-            parameter.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+        for weight, value in pairs:
+            weight.copy_(torch.from_numpy(np.ascontiguousarray(value)))
 
 
-@describe(**net_blocks(kind="mlp"))
-@dataclass(eq=False, repr=False, kw_only=True)
-class MLPClassifier(_MLPArchitecture, ClassifierNet):
+@net_class(fitted=FITTED)
+class MLPClassifier(_MLPMixin, ClassifierNet):
     """Multi-layer perceptron classifier.
 
     The counterpart of `sklearn.neural_network.MLPClassifier` on torch: the same parameters and
@@ -117,14 +112,7 @@ class MLPClassifier(_MLPArchitecture, ClassifierNet):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or array-like of shape (n_layers - 2,), default=(100,)
-        Units in each hidden layer.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        Activation of the hidden layers.
-    {training}
-    {class_weight}
-    max_fun : int, default=15000
-        Most evaluations of the loss by 'lbfgs'.
+    {parameters}
 
     Attributes
     ----------
@@ -160,15 +148,9 @@ class MLPClassifier(_MLPArchitecture, ClassifierNet):
     True
     """
 
-    _parameter_constraints: ClassVar[dict] = {
-        **ClassifierNet._parameter_constraints,
-        **SHARED_CONSTRAINTS,
-    }
 
-
-@describe(**net_blocks(kind="mlp regressor"))
-@dataclass(eq=False, repr=False, kw_only=True)
-class MLPRegressor(_MLPArchitecture, RegressorNet):
+@net_class(fitted=FITTED)
+class MLPRegressor(_MLPMixin, RegressorNet):
     """Multi-layer perceptron regressor.
 
     The counterpart of `sklearn.neural_network.MLPRegressor` on torch: the same parameters and
@@ -177,15 +159,7 @@ class MLPRegressor(_MLPArchitecture, RegressorNet):
 
     Parameters
     ----------
-    loss : {'squared_error', 'poisson'}, default='squared_error'
-        Half the squared error, or half the Poisson deviance with log link, which needs y >= 0.
-    hidden_layer_sizes : int or array-like of shape (n_layers - 2,), default=(100,)
-        Units in each hidden layer.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        Activation of the hidden layers.
-    {training}
-    max_fun : int, default=15000
-        Most evaluations of the loss by 'lbfgs'.
+    {parameters}
 
     Attributes
     ----------
@@ -220,8 +194,3 @@ class MLPRegressor(_MLPArchitecture, RegressorNet):
     >>> model.fit(X, y).score(X, y) > 0.99
     True
     """
-
-    _parameter_constraints: ClassVar[dict] = {
-        **RegressorNet._parameter_constraints,
-        **SHARED_CONSTRAINTS,
-    }

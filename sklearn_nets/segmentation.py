@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import check_random_state
-from sklearn.utils.metaestimators import available_if
 
-from ._base.docs import describe, net_blocks
-from ._base.estimator import BaseNet
-from ._base.images import ImageTraining, image_precision, validate_images
-from ._base.masks import encode_masks, mask_classes, validate_masks
-from ._utils.array_api import hand_back, take_labels, to_numpy, to_tensor
+from ._base.estimator import FITTED, BaseNet, available_if_stochastic
+from ._base.images import ImageNetMixin, validate_images
+from ._base.masks import Segmentation, mask_classes, validate_masks
+from ._base.parameters import POSITIVE_INT, net_class, parameter
+from ._base.precision import image_precision
+from ._utils.array_api import convert_like, to_numpy
 from ._utils.sklearn_compat import HasMethods, Interval, StrOptions, check_is_fitted, fit_context
 from ._utils.validation import validate_weight
 from .metrics import mean_iou_score
-from .modules.losses import PixelCrossEntropy
-from .modules.unet import SegmentationModule
+from .modules.unet import UNet
 
 __all__ = ["PixelClassifier", "SegmentationNet"]
 
@@ -62,9 +59,8 @@ class _SegmenterMixin:
         return tags
 
 
-@describe(**net_blocks(kind="masks"))
-@dataclass(eq=False, repr=False, kw_only=True)
-class SegmentationNet(_SegmenterMixin, ImageTraining, BaseNet):
+@net_class(fitted=FITTED)
+class SegmentationNet(_SegmenterMixin, ImageNetMixin, BaseNet):
     """Semantic segmentation: one label for every pixel of images of any size.
 
     A U-Net: an encoder, a decoder that fuses its maps of every resolution, and a head.
@@ -75,15 +71,7 @@ class SegmentationNet(_SegmenterMixin, ImageTraining, BaseNet):
 
     Parameters
     ----------
-    channels : sequence of int, default=(32, 64, 128)
-        Channels of each stage of the encoder; every stage halves height and width.
-    depth : int, default=2
-        Convolutions in each stage of the encoder.
-    ignore_index : label, default=None
-        Label of pixels without a label: left out of classes, loss and score.
-    {training}
-    {image_training}
-    {class_weight}
+    {parameters}
 
     Attributes
     ----------
@@ -122,22 +110,26 @@ class SegmentationNet(_SegmenterMixin, ImageTraining, BaseNet):
     (8, 64, 64)
     """
 
-    channels: Sequence[int] = field(default=(32, 64, 128), kw_only=False)
-    depth: int = 2
-    ignore_index: Any = None
-    class_weight: Any = None
+    channels: Sequence[int] = parameter(
+        (32, 64, 128), ["array-like"],
+        "Channels of each stage of the encoder; every stage halves height and width.",
+        words="sequence of int", kw_only=False,
+    )  # fmt: skip
+    depth: int = parameter(2, [POSITIVE_INT], "Convolutions in each stage of the encoder.")
+    ignore_index: Any = parameter(
+        None, "no_validation",
+        "Label of pixels without a label: left out of classes, loss and score.",
+        words="label or None",
+    )  # fmt: skip
+    class_weight: Any = parameter(
+        None, [dict, StrOptions({"balanced"}), None],
+        """Factor for the weight of each class's pixels; 'balanced' makes all classes weigh the
+        same.""",
+    )  # fmt: skip
 
-    _predict_batch: ClassVar[int] = 32
-    _parameter_constraints: ClassVar[dict] = {
-        **BaseNet._parameter_constraints,
-        **ImageTraining._image_constraints,
-        "channels": ["array-like"],
-        "depth": [Interval(Integral, 1, None, closed="left")],
-        "ignore_index": "no_validation",
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-    }
+    _predict_batch_size: ClassVar[int] = 32
 
-    @available_if(lambda est: est._check_solver())
+    @available_if_stochastic
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """Train one more epoch on the given images.
@@ -161,10 +153,10 @@ class SegmentationNet(_SegmenterMixin, ImageTraining, BaseNet):
             )
         if classes is not None:
             classes = mask_classes(np.asarray(to_numpy(classes)), self.ignore_index)
-        self._train(self._prepare(X, y, sample_weight, incremental=True, classes=classes))
-        return self
+        run = self._make_run(X, y, sample_weight, incremental=True, classes=classes)
+        return self._train(run, X, y, sample_weight)
 
-    def _read(self, X, y="no_validation", *, reset):
+    def _validate_data(self, X, y="no_validation", *, reset):
         X = validate_images(self, X, reset=reset)
         if reset:
             self.n_channels_in_ = X.shape[1]
@@ -175,75 +167,21 @@ class SegmentationNet(_SegmenterMixin, ImageTraining, BaseNet):
             )
         return X if isinstance(y, str) else (X, validate_masks(y, X))
 
-    def _encode_target(self, y, *, reset, classes=None):
-        if reset:
-            self.classes_ = mask_classes(y, self.ignore_index) if classes is None else classes
-            self.n_outputs_ = len(self.classes_)
-            self.out_activation_ = "softmax"
-        return encode_masks(y, self.classes_, self.ignore_index)
+    def _make_task(self, y, classes=None):
+        classes = mask_classes(y, self.ignore_index) if classes is None else classes
+        return Segmentation(classes, self.ignore_index)
 
-    def _weigh(self, target, weight):
-        self.class_weight_ = self._class_weights(target)  # by the loss, pixel by pixel
+    def _apply_class_weight(self, target, weight):
+        # by the loss, pixel by pixel
+        self.class_weight_ = self._task.pixel_class_weight(self.class_weight, target)
+        self._task.class_weight = self.class_weight_
         return weight
 
-    def _class_weights(self, target):
-        """One factor for each class, as scikit-learn computes them, counted over pixels."""
-        if self.class_weight is None:
-            return None
-        if isinstance(self.class_weight, dict):
-            unknown = set(self.class_weight) - set(self.classes_.tolist())
-            if unknown:
-                raise ValueError(
-                    f"class_weight names {sorted(unknown)}, which y does not hold; its classes are "
-                    f"{self.classes_.tolist()}."
-                )
-            return np.array([self.class_weight.get(c, 1.0) for c in self.classes_.tolist()])
-        counts = np.bincount(target[target >= 0], minlength=len(self.classes_))
-        return counts.sum() / (len(counts) * np.maximum(counts, 1))
-
-    def _check_warm_start(self, y):
-        classes = mask_classes(y, self.ignore_index)
-        if set(classes) - set(self.classes_):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {self.classes_}, `y` has {classes}"
-            )
-
-    def _make_loss(self):
-        weight = self.class_weight_
-        if weight is not None:
-            weight = torch.from_numpy(weight).to(self._precision_.weights)
-        return PixelCrossEntropy(weight)
-
-    def _target_tensor(self, target, device):
-        return to_tensor(target, device)
-
-    def _precision(self, X, device):
-        return image_precision(self.precision, X, device, tabular=False)
+    def _choose_precision(self, X, device):
+        return image_precision(self.precision, X, device)
 
     def _make_architecture(self):
-        return SegmentationModule(self.n_channels_in_, self.n_outputs_, self.channels, self.depth)
-
-    def _decode(self, z):
-        return z.argmax(1).to(torch.int16)
-
-    def _validation_score(self, target, prediction, weight):
-        return mean_iou_score(target, prediction, ignore_index=-1, sample_weight=weight)
-
-    def predict(self, X):
-        """Predict the class of every pixel.
-
-        Parameters
-        ----------
-        X : array-like or torch.Tensor
-            Images of as many channels as in `fit`, of any size.
-
-        Returns
-        -------
-        masks : ndarray or torch.Tensor of shape (n_samples, height, width)
-            Labels; a tensor for a tensor X where labels are numbers.
-        """
-        return take_labels(self.classes_, self._predict_with(X, self._decode, "predict"), like=X)
+        return UNet(self.n_channels_in_, self.n_outputs_, self.channels, self.depth)
 
     def predict_proba(self, X):
         """Predict the probability of each class at every pixel.
@@ -258,8 +196,7 @@ class SegmentationNet(_SegmenterMixin, ImageTraining, BaseNet):
         proba : ndarray or torch.Tensor of shape (n_samples, n_classes, height, width)
             Classes in the order of `classes_`; they sum to one at every pixel.
         """
-        p = self._predict_with(X, lambda z: torch.softmax(z, dim=1), "predict_proba")
-        return hand_back(p, like=X)
+        return convert_like(self._probabilities(X, "predict_proba"), like=X)
 
 
 class PixelClassifier(_SegmenterMixin, MetaEstimatorMixin, BaseEstimator):

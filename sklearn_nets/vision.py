@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from numbers import Integral, Real
-from typing import ClassVar
+from numbers import Real
 
-from ._base.docs import describe, net_blocks
-from ._base.images import ImageArchitecture
-from ._base.tasks import ClassifierNet
+from ._base.classifier import ClassifierNet
+from ._base.estimator import FITTED
+from ._base.images import ImageInputMixin
+from ._base.parameters import POSITIVE, POSITIVE_INT, net_class, parameter
 from ._utils.sklearn_compat import Interval, StrOptions
 from .modules.augment import RandomFlipShift
 from .modules.resnet import ResidualCNN
@@ -18,31 +17,17 @@ from .modules.vit import VisionTransformer
 __all__ = ["CNNClassifier", "RandomFlipShift", "ViTClassifier"]
 
 
-SHARED_CONSTRAINTS = {
-    **ClassifierNet._parameter_constraints,
-    **ImageArchitecture._image_constraints,
-}
-
-
-@describe(**net_blocks(kind="image"))
-@dataclass(eq=False, repr=False, kw_only=True)
-class CNNClassifier(ImageArchitecture, ClassifierNet):
+@net_class(fitted=FITTED)
+class CNNClassifier(ImageInputMixin, ClassifierNet):
     """Image classifier: a small residual convolutional net, for images of 8x8 to 64x64 pixels.
 
     Images are read as (n, channels, height, width), (n, height, width) for grey ones, (n, height,
     width, channels) with 1, 3 or 4 channels, or flat rows; uint8 or floating point. The mean and
-    scale of every channel are learnt by `fit`, so raw pixels need no scaling.
+    scale of every channel are learned by `fit`, so raw pixels need no scaling.
 
     Parameters
     ----------
-    channels : sequence of int, default=(16, 32, 64)
-        Channels of each stage; every stage but the first halves height and width.
-    depth : int, default=1
-        Residual blocks in each stage.
-    {image_shape}
-    {training}
-    {image_training}
-    {class_weight}
+    {parameters}
 
     Attributes
     ----------
@@ -76,22 +61,19 @@ class CNNClassifier(ImageArchitecture, ClassifierNet):
     True
     """
 
-    channels: Sequence[int] = field(default=(16, 32, 64), kw_only=False)
-    depth: int = 1
-
-    _parameter_constraints: ClassVar[dict] = {
-        **SHARED_CONSTRAINTS,
-        "channels": ["array-like"],
-        "depth": [Interval(Integral, 1, None, closed="left")],
-    }
+    channels: Sequence[int] = parameter(
+        (16, 32, 64), ["array-like"],
+        "Channels of each stage; every stage but the first halves height and width.",
+        words="sequence of int", kw_only=False,
+    )  # fmt: skip
+    depth: int = parameter(1, [POSITIVE_INT], "Residual blocks in each stage.")
 
     def _make_architecture(self):
         return ResidualCNN(self.image_shape_, self.n_outputs_, self.channels, self.depth)
 
 
-@describe(**net_blocks(kind="image"))
-@dataclass(eq=False, repr=False, kw_only=True)
-class ViTClassifier(ImageArchitecture, ClassifierNet):
+@net_class(fitted=FITTED)
+class ViTClassifier(ImageInputMixin, ClassifierNet):
     """Image classifier: a vision transformer.
 
     Reads what `CNNClassifier` reads. Patches become tokens; pre-norm blocks of self-attention and
@@ -99,24 +81,7 @@ class ViTClassifier(ImageArchitecture, ClassifierNet):
 
     Parameters
     ----------
-    patch_size : int, tuple (height, width) or 'auto', default='auto'
-        Pixels of a patch; 'auto' fits the image.
-    embed_dim : int, default=64
-        Length of a token.
-    depth : int, default=4
-        Number of blocks.
-    num_heads : int, default=4
-        Heads of self-attention; must divide `embed_dim`.
-    mlp_ratio : float, default=2.0
-        Hidden units of a block's perceptron, over `embed_dim`.
-    dropout : float, default=0.0
-        Share of values dropped after attention and perceptron while training.
-    pool : {'token', 'mean'}, default='token'
-        What is classified: a class token, or the mean of all tokens.
-    {image_shape}
-    {training}
-    {image_training}
-    {class_weight}
+    {parameters}
 
     Attributes
     ----------
@@ -151,24 +116,27 @@ class ViTClassifier(ImageArchitecture, ClassifierNet):
     True
     """
 
-    patch_size: int | tuple[int, int] | str = field(default="auto", kw_only=False)
-    embed_dim: int = 64
-    depth: int = 4
-    num_heads: int = 4
-    mlp_ratio: float = 2.0
-    dropout: float = 0.0
-    pool: str = "token"
-
-    _parameter_constraints: ClassVar[dict] = {
-        **SHARED_CONSTRAINTS,
-        "patch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left"), tuple],
-        "embed_dim": [Interval(Integral, 1, None, closed="left")],
-        "depth": [Interval(Integral, 1, None, closed="left")],
-        "num_heads": [Interval(Integral, 1, None, closed="left")],
-        "mlp_ratio": [Interval(Real, 0, None, closed="neither")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "pool": [StrOptions({"token", "mean"})],
-    }
+    patch_size: int | tuple[int, int] | str = parameter(
+        "auto", [StrOptions({"auto"}), POSITIVE_INT, tuple],
+        "Pixels of a patch; 'auto' fits the image.",
+        words="int, tuple (height, width) or 'auto'", kw_only=False,
+    )  # fmt: skip
+    embed_dim: int = parameter(64, [POSITIVE_INT], "Length of a token.")
+    depth: int = parameter(4, [POSITIVE_INT], "Number of blocks.")
+    num_heads: int = parameter(
+        4, [POSITIVE_INT], "Heads of self-attention; must divide `embed_dim`."
+    )
+    mlp_ratio: float = parameter(
+        2.0, [POSITIVE], "Hidden units of a block's perceptron, over `embed_dim`."
+    )
+    dropout: float = parameter(
+        0.0, [Interval(Real, 0, 1, closed="left")],
+        "Share of values dropped after attention and perceptron while training.",
+    )  # fmt: skip
+    pool: str = parameter(
+        "token", [StrOptions({"token", "mean"})],
+        "What is classified: a class token, or the mean of all tokens.",
+    )  # fmt: skip
 
     def _make_architecture(self):
         return VisionTransformer(

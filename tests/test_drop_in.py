@@ -50,7 +50,7 @@ from sklearn_nets import (
     MLPClassifier,
     MLPRegressor,
 )
-from sklearn_nets._training.stopping import EstimatorCallbacks
+from sklearn_nets._base.callbacks import EstimatorCallbacks
 
 mpl.use("Agg")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -234,7 +234,7 @@ for device in devices:
             moved.append(self.shape)
             return super().__array__(*a, **k)
     # a stand-in for an accelerator, where no product is numpy's
-    mlp.MLP.predicts_by_numpy = staticmethod(lambda X: False)
+    mlp.multiplies_by_numpy = lambda X: False
     X, y = load_iris(return_X_y=True)
     X_t = torch.from_numpy(X.astype(np.float32)).to(device)
     y_t = torch.from_numpy(y).to(device)

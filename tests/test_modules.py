@@ -9,16 +9,16 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from sklearn_nets.modules.layers import InputNorm, ResidualBlock, ResidualEncoder
+from sklearn_nets.modules.layers import Normalize, ResidualBlock, ResidualEncoder
 from sklearn_nets.modules.resnet import ResidualCNN
-from sklearn_nets.modules.unet import SegmentationModule
+from sklearn_nets.modules.unet import UNet
 from sklearn_nets.modules.vit import Attention, VisionTransformer, auto_patch_size
 
 NETS = {
     "cnn": lambda shape: ResidualCNN(shape, 4, channels=(8, 12), depth=2),
     "vit-token": lambda shape: VisionTransformer(shape, 4, embed_dim=16, depth=2, num_heads=2),
     "vit-mean": lambda shape: VisionTransformer(shape, 4, embed_dim=16, depth=1, pool="mean"),
-    "segmentation": lambda shape: SegmentationModule(shape[0], 4, channels=(8, 12, 16)),
+    "segmentation": lambda shape: UNet(shape[0], 4, channels=(8, 12, 16)),
 }
 SHAPES = [(1, 8, 8), (3, 64, 48), (1, 1, 1), (1, 1, 2), (1, 1, 30), (2, 30, 1), (4, 7, 13)]
 every_net = pytest.mark.parametrize("name", NETS)
@@ -194,7 +194,7 @@ def test_learns(name):
     y = torch.arange(32) % 2
     X = images(32, 1, 8, 8)
     X[y == 1, :, :4] += 1
-    net = nn.Sequential(InputNorm(X.mean((0, 2, 3)), X.std((0, 2, 3))), NETS[name]((1, 8, 8)))
+    net = nn.Sequential(Normalize(X.mean((0, 2, 3)), X.std((0, 2, 3))), NETS[name]((1, 8, 8)))
     target = y[:, None, None].expand(-1, 8, 8) if name == "segmentation" else y
     optimizer = torch.optim.AdamW(net.parameters(), 1e-2)
     for _ in range(40):
@@ -209,7 +209,7 @@ def test_learns(name):
 def test_input_norm_standardises_any_pixels(dtype):
     X = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).to(dtype)
     wide = X.double()
-    norm = InputNorm(wide.mean((0, 2, 3)), wide.std((0, 2, 3), correction=0))
+    norm = Normalize(wide.mean((0, 2, 3)), wide.std((0, 2, 3), correction=0))
     assert norm.mean.shape == norm.scale.shape == (3, 1, 1)
     Z = norm(X)
     assert Z.dtype == torch.float64
@@ -220,7 +220,7 @@ def test_input_norm_standardises_any_pixels(dtype):
 
 def test_input_norm_of_a_constant_channel_and_of_its_source():
     mean, scale = torch.tensor([7.0]), torch.tensor([0.0])
-    norm = InputNorm(mean, scale)
+    norm = Normalize(mean, scale)
     X = torch.tensor([[[[7.0, 8.0]]]])
     assert norm(X).tolist() == [[[[0.0, 1.0]]]]
     assert X.tolist() == [[[[7.0, 8.0]]]]

@@ -168,7 +168,7 @@ def test_gradient_equals_autograd(activation, weighted, loss):
     criterion, y = {
         "cross": (losses.CrossEntropy(), torch.from_numpy(random_state.randint(0, 3, n))),
         "binary": (losses.BinaryCrossEntropy(), (counts > 1).double()),
-        "squared": (losses.SquaredError(), counts),
+        "squared": (losses.HalfSquaredError(), counts),
         "poisson": (losses.HalfPoissonDeviance(), counts),
     }[loss]
     penalty = 0.5 * 0.3 * sum(p.square().sum() for p in net.parameters() if p.ndim > 1)

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier as Reference
 from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback
 from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -164,12 +165,14 @@ def test_fit_takes_no_longer_than_scikit_learn_with_slack():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_training_data_is_not_copied(dtype):
     data = X.astype(dtype)
-    kept = []
-    model = MLPClassifier(**SETTINGS)
-    prepare = model._prepare
-    model._prepare = lambda *a, **k: kept.append(prepare(*a, **k)) or kept[-1]
-    quiet_fit(model, data)
-    assert kept[0].train.X.data_ptr() == data.ctypes.data
+    pointers = []
+
+    class DataPointer(Callback):
+        def on_epoch_end(self, net, dataset_train, **kwargs):
+            pointers.append(dataset_train.data.X.data_ptr())
+
+    quiet_fit(MLPClassifier(**SETTINGS, callbacks=[DataPointer()]), data)
+    assert set(pointers) == {data.ctypes.data}
 
 
 def test_searches_and_solvers_take_few_passes(monkeypatch):

@@ -9,15 +9,17 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
+from skorch.callbacks import Callback
 
 from sklearn_nets import CNNClassifier, MLPClassifier, RandomFlipShift, SegmentationNet
-from sklearn_nets._base.images import forked_rng, image_precision
+from sklearn_nets._base.precision import image_precision
 from sklearn_nets._training import loop as training
-from sklearn_nets._training.cuda_graph import GraphedEpoch, rehearse
-from sklearn_nets._training.loader import Batches
+from sklearn_nets._training.cuda_graph import CUDAGraphEpoch, warmup
+from sklearn_nets._training.loader import BatchLoader, DeviceData, StreamedData
 from sklearn_nets._training.optimizers import SGD, Adam
 from sklearn_nets._utils import device as _device
-from sklearn_nets._utils.device import has_room, upload
+from sklearn_nets._utils.device import copy_to_device, fits_on_device
+from sklearn_nets._utils.random import TorchRandom
 from sklearn_nets.datasets import make_digit_scenes
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -28,6 +30,20 @@ IMAGES = X.reshape(-1, 8, 8)
 
 def mlp(**settings):
     return MLPClassifier(**{"hidden_layer_sizes": 9, "max_iter": 4, "random_state": 0, **settings})
+
+
+class DataPointer(Callback):
+    """Notes where the data lies that a net is trained on."""
+
+    def on_epoch_end(self, net, dataset_train, **kwargs):
+        self.pointer = dataset_train.data.X.data_ptr()
+
+
+def run_of(model):
+    """The run of one more epoch of a fitted net, ready to be captured."""
+    run = model._make_run(IMAGES, Y, None, incremental=True)
+    run.gradient = run.make_gradient(1.0)
+    return run
 
 
 def cnn(**settings):
@@ -49,7 +65,7 @@ def walk(optimizer_class, steps=7, device="cpu", rate=None, **settings):
         if rate is None:
             optimizer.step()
         else:
-            optimizer.lean_step(rate(optimizer.rates([0.1])[0]))
+            optimizer.fused_step(rate(optimizer.step_scalars([0.1])[0]))
     return [p.detach().cpu().numpy() for p in params]
 
 
@@ -78,8 +94,8 @@ def test_adam_goes_on_where_its_state_was_left():
     def steps(optimizer, n):
         for p in optimizer.param_groups[0]["params"]:
             p.grad = torch.ones_like(p)
-        for rate in optimizer.rates([0.1] * n).tolist():
-            optimizer.lean_step(rate)
+        for rate in optimizer.step_scalars([0.1] * n).tolist():
+            optimizer.fused_step(rate)
 
     def start():
         p = torch.zeros(2, 2, requires_grad=True)
@@ -103,15 +119,14 @@ def recorded(monkeypatch, where):
     """Have every training replay its steps; recording is playing them where there is no CUDA."""
     made = []
 
-    class Epoch(GraphedEpoch):
-        def __init__(self, net, batches):
-            record = (lambda step: step) if where == "cpu" else None
-            super().__init__(net, batches, record)
+    class Epoch(CUDAGraphEpoch):
+        def __init__(self, run):
+            super().__init__(run, (lambda step: step) if where == "cpu" else None)
             made.append(self)
 
-    monkeypatch.setattr(training, "WORTH_RECORDING", 0)
-    monkeypatch.setattr(training, "suits_graph", lambda net, batches: True)
-    monkeypatch.setattr(training, "GraphedEpoch", Epoch)
+    monkeypatch.setattr(training, "MIN_STEPS_TO_CAPTURE", 0)
+    monkeypatch.setattr(training, "can_capture", lambda run: True)
+    monkeypatch.setattr(training, "CUDAGraphEpoch", Epoch)
     return made
 
 
@@ -164,12 +179,12 @@ def test_steps_are_recorded_in_training_mode(way, monkeypatch):
         model.fit(scenes.images, scenes.masks).predict(scenes.images)  # leaves the net in eval mode
     modes = []
 
-    class Epoch(GraphedEpoch):
-        def __init__(self, net, batches):
-            super().__init__(net, batches, lambda step: modes.append(net.module_.training) or step)
+    class Epoch(CUDAGraphEpoch):
+        def __init__(self, run):
+            super().__init__(run, lambda step: modes.append(run.module.training) or step)
 
     recorded(monkeypatch, "cpu")
-    monkeypatch.setattr(training, "GraphedEpoch", Epoch)
+    monkeypatch.setattr(training, "CUDAGraphEpoch", Epoch)
     (model.partial_fit if way == "partial_fit" else model.fit)(scenes.images, scenes.masks)
     assert modes
     assert all(modes)
@@ -178,16 +193,16 @@ def test_steps_are_recorded_in_training_mode(way, monkeypatch):
 def test_a_rehearsal_that_fails_leaves_no_trace(monkeypatch):
     model = cnn(solver="adamw", alpha=0.1, max_iter=1).fit(IMAGES, Y)
     before = {k: v.clone() for k, v in model.net_.module_.state_dict().items()}
-    step = type(model.net_.optimizer_).lean_step
-    batches = Batches(torch.from_numpy(IMAGES)[:, None], torch.from_numpy(Y), batch_size=64)
+    step = type(model.net_.optimizer_).fused_step
+    run = run_of(model)
 
-    def break_down(self, rates):
-        step(self, rates)
+    def break_down(self, scalars):
+        step(self, scalars)
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(Adam, "lean_step", break_down)
+    monkeypatch.setattr(Adam, "fused_step", break_down)
     with pytest.raises(RuntimeError, match="out of memory"):
-        GraphedEpoch(model.net_, batches, lambda step: step)
+        CUDAGraphEpoch(run, lambda step: step)
     for name, value in model.net_.module_.state_dict().items():
         assert torch.equal(value, before[name]), name
 
@@ -196,11 +211,10 @@ def test_kernels_read_float32_whatever_the_default_type():
     torch.set_default_dtype(torch.float64)
     try:
         model = cnn(max_iter=1).fit(IMAGES, Y)
-        batches = Batches(torch.from_numpy(IMAGES)[:, None], torch.from_numpy(Y), batch_size=64)
-        epoch = GraphedEpoch(model.net_, batches, lambda step: step)
+        epoch = CUDAGraphEpoch(run_of(model), lambda step: step)
     finally:
         torch.set_default_dtype(torch.float32)
-    assert epoch.rates.dtype == epoch.total.dtype == torch.float32
+    assert epoch.scalars.dtype == epoch.total.dtype == torch.float32
     assert {steps.dtype for steps in model.net_.optimizer_._lists[-1]} == {torch.float32}
 
 
@@ -210,19 +224,19 @@ def test_rehearsal_undoes_what_it_did():
     def step():
         steps.append(weights.add_(1).sum().item())
 
-    rehearse(step, [weights], torch.device("cpu"))
+    warmup(step, [weights], torch.device("cpu"))
     assert steps == [6.0]
     assert weights.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_recording_that_fails_warns_and_trains_on(monkeypatch):
-    def refuse(net, batches):
+    def refuse(run):
         raise RuntimeError("operation not permitted when stream is capturing")
 
     expected = mlp().fit(X, Y)
     recorded(monkeypatch, "cpu")
-    monkeypatch.setattr(training, "GraphedEpoch", refuse)
-    with pytest.warns(UserWarning, match=r"could not be recorded as a CUDA graph \(operation not"):
+    monkeypatch.setattr(training, "CUDAGraphEpoch", refuse)
+    with pytest.warns(UserWarning, match=r"could not be captured as a CUDA graph \(operation not"):
         model = mlp().fit(X, Y)
     assert model.loss_curve_ == expected.loss_curve_
 
@@ -236,12 +250,13 @@ def test_streamed_batches_are_the_batches(device, weighted, shuffled):
     data, codes = torch.from_numpy(X), torch.from_numpy(Y)
     weight = torch.arange(len(X)) * 1.0 if weighted else None
 
-    def batches(**settings):
+    def batches(source):
         random_state = np.random.RandomState(5) if shuffled else None
-        return Batches(data, codes, weight, batch_size=32, random_state=random_state, **settings)
+        return BatchLoader(source, batch_size=32, random_state=random_state)
 
-    streamed = batches(device=torch.device(device), dtype=torch.float32, streams=True)
-    for expected, got in zip(batches(), streamed, strict=True):
+    resident = batches(DeviceData(data, codes, weight))
+    streamed = batches(StreamedData(data, codes, weight, torch.device(device), torch.float32))
+    for expected, got in zip(resident, streamed, strict=True):
         assert got[0].device.type == device
         assert got[0].dtype == torch.float32
         assert torch.equal(got[0].cpu(), expected[0].float())
@@ -252,16 +267,15 @@ def test_streamed_batches_are_the_batches(device, weighted, shuffled):
 
 def test_streamed_batches_arrive_on_any_device():
     data, weight = torch.from_numpy(X), torch.ones(len(X))
-    for batch in Batches(
-        data, data, weight, batch_size=64, device=torch.device("meta"), streams=True
-    ):
+    source = StreamedData(data, data, weight, torch.device("meta"))
+    for batch in BatchLoader(source, batch_size=64):
         assert {tensor.device.type for tensor in batch} == {"meta"}
 
 
 def test_a_stream_that_is_left_ends_its_thread():
     data = torch.from_numpy(X)
     before = threading.active_count()
-    for _ in Batches(data, data, batch_size=8, device=data.device, streams=True):
+    for _ in BatchLoader(StreamedData(data, data, None, data.device), batch_size=8):
         break
     assert threading.active_count() == before
 
@@ -274,9 +288,11 @@ def test_data_without_room_streams_to_the_same_net(net, device, early_stopping, 
     resident = net(**settings).fit(data, Y)
     monkeypatch.setattr(_device, "free_memory", lambda device: data.nbytes)  # half of it for data
     seen = []
-    stream = Batches._stream
+    batches = StreamedData.batches
     monkeypatch.setattr(
-        Batches, "_stream", lambda self, *a: seen.append(self.X.device.type) or stream(self, *a)
+        StreamedData,
+        "batches",
+        lambda self, *a: seen.append(self.X.device.type) or batches(self, *a),
     )
     streamed = net(**settings).fit(data, Y)
     assert set(seen) == {"cpu"}
@@ -327,32 +343,39 @@ def test_memory_that_torch_keeps_idle_is_free(monkeypatch):
 def test_bfloat16_only_where_the_card_computes_in_it(able, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: able)
     precision = image_precision("auto", IMAGES, torch.device("cuda:0"), tabular=False)
-    assert precision.autocast == expected
-    assert precision.weights == torch.float32
+    assert precision.autocast_dtype == expected
+    assert precision.dtype == torch.float32
 
 
-def test_training_seeds_the_generators_that_it_puts_back():
+def test_default_generators_are_lent_and_put_back():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    with forked_rng(np.random.RandomState(0), torch.device("cpu")):
+    lent = TorchRandom(0, torch.device("cpu"))
+    with lent.as_default():
         inside = torch.rand(3)
     assert torch.equal(torch.rand(3), expected)
-    with forked_rng(np.random.RandomState(0), torch.device("cpu")):
+    whole = TorchRandom(0, torch.device("cpu"))
+    with whole.as_default():
         assert torch.equal(torch.rand(3), inside)
+        more = torch.rand(3)
+    with lent.as_default():  # goes on where it was
+        assert torch.equal(torch.rand(3), more)
 
 
 def test_room_is_counted_in_the_type_that_is_held():
     cpu = torch.device("cpu")
-    assert has_room(X, cpu)
-    assert has_room(torch.zeros(3, 3), cpu)
+    assert fits_on_device(X, cpu)
+    assert fits_on_device(torch.zeros(3, 3), cpu)
 
 
 def test_room_on_another_device(monkeypatch):
     monkeypatch.setattr(_device, "free_memory", lambda device: X.nbytes)
-    assert has_room(X, torch.device("cuda"), torch.float32)
-    assert not has_room(X, torch.device("cuda"))
-    assert has_room(torch.zeros(1000, 1000), torch.device("cpu"))  # a tensor that is there already
+    assert fits_on_device(X, torch.device("cuda"), torch.float32)
+    assert not fits_on_device(X, torch.device("cuda"))
+    assert fits_on_device(
+        torch.zeros(1000, 1000), torch.device("cpu")
+    )  # a tensor that is there already
 
 
 @pytest.mark.parametrize("chunk", [1, 200, 2**26])
@@ -366,23 +389,19 @@ def test_upload_in_pieces(device, chunk, monkeypatch):
         IMAGES.transpose(0, 2, 1),
         (X * 16).astype("u1"),
     ):
-        sent = upload(array, where, torch.float32)
+        sent = copy_to_device(array, where, torch.float32)
         assert sent.dtype == torch.float32
         assert sent.device.type == device
         assert_array_equal(sent.cpu().numpy(), array.astype(np.float32))
-        assert upload(array, where).cpu().numpy().dtype == array.dtype
+        assert copy_to_device(array, where).cpu().numpy().dtype == array.dtype
 
 
 def test_a_memory_map_is_not_copied(tmp_path):
     np.save(tmp_path / "x.npy", X)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    assert upload(mapped, torch.device("cpu")).data_ptr() == mapped.ctypes.data
-    kept = []
-    model = mlp()
-    prepare = model._prepare
-    model._prepare = lambda *a, **k: kept.append(prepare(*a, **k)) or kept[-1]
-    model.fit(mapped, Y)
-    assert kept[0].train.X.data_ptr() == mapped.ctypes.data
+    assert copy_to_device(mapped, torch.device("cpu")).data_ptr() == mapped.ctypes.data
+    model = mlp(callbacks=[DataPointer()]).fit(mapped, Y)
+    assert model.callbacks[0].pointer == mapped.ctypes.data
     assert model.loss_curve_ == mlp().fit(X, Y).loss_curve_
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from .._utils.array_api import is_tensor
-from .._utils.sklearn_compat import StrOptions, validate_data
+from .._utils.random import TorchRandom
+from .._utils.sklearn_compat import validate_data
 from .._utils.validation import check_finite, validate_rows, validate_target
-from ..modules.layers import InputNorm
-from .estimator import Precision
+from ..modules.layers import Normalize
+from .parameters import net_class, parameter
+from .precision import image_precision
 
 CHANNELS_LAST_COUNTS = (1, 3, 4)
 LAYOUTS = (
@@ -103,50 +103,59 @@ def _pixel_statistics(X):
     return mean, (square - mean.square()).clamp_(min=0).sqrt()
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ImageTraining(ABC):
-    """What every net over images shares: raw pixels in, and how its module is trained."""
+@net_class
+class ImageNetMixin(ABC):
+    """What every net over images shares: raw pixels in, and how its module is made and trained."""
 
-    augment: Callable | None = None
-    compile: bool = False
-
-    _image_constraints: ClassVar[dict] = {
-        "solver": [StrOptions({"adam", "adamw", "sgd"})],
-        "augment": [callable, None],
-        "compile": ["boolean"],
-    }
+    augment: Callable | None = parameter(
+        None, [callable, None],
+        """Changes every training batch: ``augment(X, y)`` takes X of shape (n, channels, height,
+        width) as it was read, on the device, and y, class indices, or masks of them.
+        `RandomFlipShift`, or transforms of ``torchvision.transforms.v2`` (which take class indices
+        along, but not masks).""",
+        words="callable(X, y) -> (X, y) or None",
+    )  # fmt: skip
+    compile: bool = parameter(
+        False, ["boolean"],
+        """Whether `torch.compile` translates the net, which takes a minute or so and needs a C++
+        compiler; pays for itself in long trainings on an accelerator. The numbers may differ by
+        rounding.""",
+    )  # fmt: skip
 
     @abstractmethod
-    def _make_architecture(self):
-        """The module for standardised images, of the sizes that reading X has left."""
+    def _make_architecture(self) -> nn.Module:
+        """The module for standardized images, of the sizes that reading X has left."""
 
     def _make_module(self, X, weight, random_state):
-        norm = InputNorm(*input_statistics(X, weight))
-        module = nn.Sequential(norm, self._make_architecture())
+        module = nn.Sequential(Normalize(*input_statistics(X, weight)), self._make_architecture())
         if self.compile:
             module.compile()
         return module
 
-    def _input_type(self):
+    def _input_dtype(self):
         return None  # pixels stay as they are (uint8) until the net reads them
 
-    def _forked_rng(self, random_state, device):
-        return forked_rng(random_state, device)
+    def _torch_random(self, random_state, device):
+        return TorchRandom(int(random_state.randint(np.iinfo(np.int32).max)), device)
+
+    def _augmentation(self):
+        return self.augment
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ImageArchitecture(ImageTraining):
-    """Images in: the architecture axis that `vision.py`'s classifiers share."""
+@net_class
+class ImageInputMixin(ImageNetMixin):
+    """Images of one size in, also as flat rows."""
 
-    image_shape: tuple[int, int, int] | None = None
+    image_shape: tuple[int, int, int] | None = parameter(
+        None, [tuple, list, None],
+        """What a flat row of X stands for, so that StandardScaler or PCA can stand before the net.
+        Rows without it are read as images of one channel and one row.""",
+        words="tuple (channels, height, width) or None",
+    )  # fmt: skip
 
-    _image_constraints: ClassVar[dict] = {
-        **ImageTraining._image_constraints,
-        "image_shape": [tuple, list, None],
-    }
-    _predict_batch: ClassVar[int] = 256
+    _predict_batch_size: ClassVar[int] = 256
 
-    def _read(self, X, y="no_validation", *, reset):
+    def _validate_data(self, X, y="no_validation", *, reset):
         ndim = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
         predicting = isinstance(y, str)
         if ndim > 2:
@@ -179,41 +188,7 @@ class ImageArchitecture(ImageTraining):
             )
         return shape
 
-    def _precision(self, X, device):
+    def _choose_precision(self, X, device):
         # rows that are no images are tabular data and keep their own type, as in the MLP
         tabular = X.shape[1:3] == (1, 1) and self.image_shape is None
         return image_precision(self.precision, X, device, tabular=tabular)
-
-
-def image_precision(precision: str, X: Any, device: torch.device, tabular: bool) -> Precision:
-    """Types for image nets: float32 on the CPU, bfloat16 autocast on an accelerator."""
-    own = str(X.dtype).removeprefix("torch.")
-    if precision == "auto" and device.type == "cpu":
-        precision = "float64" if tabular and own == "float64" else "float32"
-    elif precision == "auto":
-        slow = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
-        precision = "float32" if slow else "bfloat16"
-    if precision == "bfloat16":
-        return Precision(torch.float32, torch.bfloat16, np.dtype(np.float32))
-    return Precision(getattr(torch, precision), None, np.dtype(precision))
-
-
-@contextmanager
-def forked_rng(random_state, device):
-    """Seed torch from `random_state`, and put torch's own state back afterwards."""
-    seed = int(random_state.randint(np.iinfo(np.int32).max))
-    cuda = device.type == "cuda"
-    mps = torch.mps.get_rng_state() if device.type == "mps" else None
-    # only the generators that are put back are seeded, which torch.manual_seed would not heed
-    with torch.random.fork_rng([device] if cuda else []):
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        try:
-            if mps is not None:
-                torch.mps.manual_seed(seed)
-            yield
-        finally:
-            if mps is not None:
-                torch.mps.set_rng_state(mps)

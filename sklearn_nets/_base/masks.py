@@ -1,10 +1,14 @@
-"""Reading masks: one label for every pixel, of any integers or strings."""
+"""Masks: one label for every pixel, of any integers or strings, and the task of predicting them."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from .._utils.array_api import to_numpy
+from .._utils.array_api import decode_labels, to_numpy
+from ..metrics import mean_iou_score
+from ..modules.losses import PixelCrossEntropy
+from .tasks import Task
 
 
 def validate_masks(y, X):
@@ -67,3 +71,75 @@ def encode_masks(y, classes, ignore_index):
             "them as ignore_index."
         )
     return codes
+
+
+class Segmentation(Task):
+    """One label for every pixel.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+    ignore_index : label or None
+        Of pixels without a label.
+
+    Attributes
+    ----------
+    class_weight : ndarray of shape (n_classes,) or None
+        Factors of the loss of each class's pixels.
+    """
+
+    target_dtype = torch.int16
+    class_weight = None
+
+    def __init__(self, classes, ignore_index):
+        self.classes, self.ignore_index = classes, ignore_index
+        self.n_outputs = len(classes)
+
+    def encode(self, y):
+        return encode_masks(y, self.classes, self.ignore_index)
+
+    def make_loss(self):
+        weight = self.class_weight
+        return PixelCrossEntropy(None if weight is None else torch.from_numpy(weight))
+
+    def predict(self, z):
+        return z.argmax(1).to(torch.int16)
+
+    def decode(self, prediction, like):
+        return decode_labels(self.classes, prediction, like)
+
+    def probabilities(self, p):
+        """One map for each class, of the loss's activation."""
+        return p
+
+    def score(self, y, prediction, sample_weight=None):
+        return mean_iou_score(
+            y, prediction, ignore_index=self.ignore_index, sample_weight=sample_weight
+        )
+
+    def score_encoded(self, target, prediction, sample_weight=None):
+        return mean_iou_score(target, prediction, ignore_index=-1, sample_weight=sample_weight)
+
+    def check_same_classes(self, y):
+        classes = mask_classes(y, self.ignore_index)
+        if set(classes) - set(self.classes):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes}, `y` has {classes}"
+            )
+
+    def pixel_class_weight(self, class_weight, target):
+        """One factor for each class, as scikit-learn computes them, counted over pixels."""
+        if class_weight is None:
+            return None
+        if isinstance(class_weight, dict):
+            classes = self.classes.tolist()
+            unknown = set(class_weight) - set(classes)
+            if unknown:
+                raise ValueError(
+                    f"class_weight names {sorted(unknown)}, which y does not hold; its classes are "
+                    f"{classes}."
+                )
+            return np.array([float(class_weight.get(c, 1.0)) for c in classes])
+        counts = np.bincount(target[target >= 0], minlength=len(self.classes))
+        return counts.sum() / (len(counts) * np.maximum(counts, 1))

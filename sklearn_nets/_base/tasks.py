@@ -1,301 +1,271 @@
-"""The task axis: how targets are encoded, which loss fits them, how outputs become answers."""
+"""What targets mean: their encoding, the loss that fits them, and how outputs become answers.
+
+A task is learned from y in `fit` and holds no data. `masks.py` has the one for images of labels.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix, issparse
-from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import type_of_target, unique_labels
+from sklearn.utils.multiclass import unique_labels
 
-from .._utils.array_api import hand_back, take_labels, to_numpy
-from .._utils.sklearn_compat import StrOptions, check_partial_fit_first_call, fit_context
-from ..modules.losses import BinaryCrossEntropy, CrossEntropy, HalfPoissonDeviance, SquaredError
-from .estimator import BaseNet
+from .._utils.array_api import convert_like, decode_labels, to_numpy
+from ..modules.losses import BinaryCrossEntropy, CrossEntropy, HalfPoissonDeviance, HalfSquaredError
 
 
-def _flat_if_one_column(y):
-    return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+class Task(ABC):
+    """One kind of targets.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,) or None
+        The labels, where targets are labels.
+    n_outputs : int
+        Outputs of the net.
+    target_dtype : torch.dtype or None
+        Type of encoded targets on the device; None for that of the weights.
+    """
+
+    classes: np.ndarray | None = None
+    n_outputs: int
+    target_dtype: ClassVar[torch.dtype | None] = None
+
+    @abstractmethod
+    def encode(self, y) -> np.ndarray:
+        """Targets as the loss takes them; a ValueError where they do not fit those of `fit`."""
+
+    @abstractmethod
+    def make_loss(self):
+        """The loss of encoded targets."""
+
+    @abstractmethod
+    def predict(self, z):
+        """Encoded predictions of raw outputs, both tensors on the device."""
+
+    @abstractmethod
+    def decode(self, prediction, like):
+        """Answers in the user's terms, as the kind of array that `like` is."""
+
+    @abstractmethod
+    def score(self, y, prediction, sample_weight=None) -> float:
+        """Score of answers, the greater the better."""
+
+    def score_encoded(self, target, prediction, sample_weight=None) -> float:
+        """The same of encoded targets and predictions."""
+        return self.score(target, prediction, sample_weight)
+
+    def check_same_classes(self, y) -> None:
+        """Refuse targets that a net cannot go on with in a warm start."""
+        return None
+
+    def stratify(self, target):
+        """Encoded targets to stratify the validation split by, or None."""
+        return None
 
 
-def _score_on_host(metric, y, prediction, sample_weight):
-    # labels are few: on the host they need no dispatch, from whatever device they come
-    arrays = (None if a is None else to_numpy(a) for a in (y, prediction, sample_weight))
-    y, prediction, sample_weight = arrays
-    return metric(y, prediction, sample_weight=sample_weight)
+class Regression(Task):
+    """One or several real targets.
 
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+    loss : {"squared_error", "poisson"}
+    name : str
+        Of the estimator, for errors.
+    """
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ClassifierNet(ClassifierMixin, BaseNet):
-    """Labels of one of two, one of many, or several of many classes."""
+    def __init__(self, y, loss: str, name: str):
+        self.name = name
+        self.loss = HalfPoissonDeviance() if loss == "poisson" else HalfSquaredError()
+        self.n_outputs = _as_columns(y).shape[1]
 
-    class_weight: Any = None
-
-    _parameter_constraints: ClassVar[dict] = {
-        **BaseNet._parameter_constraints,
-        "class_weight": [dict, list, StrOptions({"balanced"}), None],
-    }
-
-    @available_if(lambda est: est._check_solver())
-    @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
-        """Train one more epoch on the given data.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in `fit`; `y` need not hold every class.
-        classes : array-like of shape (n_classes,), default=None
-            All classes of all calls; needed in the first call.
-
-        Returns
-        -------
-        self : object
-            The estimator after one epoch more.
-        """
-        y, classes = to_numpy(y), to_numpy(classes)
-        if self.class_weight == "balanced":
+    def encode(self, y):
+        y = _as_columns(y)
+        if y.shape[1] != self.n_outputs:
             raise ValueError(
-                "class_weight='balanced' is not supported by partial_fit, which does not see all "
-                "samples. Use compute_class_weight('balanced', classes=classes, y=y) of "
-                "sklearn.utils.class_weight, over all y, and pass its result as a dict."
+                f"y has {y.shape[1]} output(s), but {self.name} was fitted with {self.n_outputs}."
             )
-        first = check_partial_fit_first_call(self, classes)
-        if first and type_of_target(y).startswith("multilabel"):
-            classes = None  # the columns of y already name every class
-        self._train(self._prepare(X, y, sample_weight, incremental=True, classes=classes))
-        return self
-
-    def _encode_target(self, y, *, reset, classes=None):
-        if reset:
-            self._sparse_target = issparse(y)
-        y = _flat_if_one_column(y.toarray() if issparse(y) else y)
-        if reset:
-            binarizer = LabelBinarizer().fit(y if classes is None else classes)
-            self.classes_ = binarizer.classes_
-            multilabel = binarizer.y_type_.startswith("multilabel")
-            n_classes = len(self.classes_)
-            self.n_outputs_ = n_classes if multilabel or n_classes > 2 else 1
-            single = n_classes > 2 and not multilabel
-            self.out_activation_ = "softmax" if single else "logistic"
-        if not reset or classes is not None:
-            self._check_shape(y)
-            self._check_known(y)
-        if y.ndim == 2:
-            return y.astype(bool)
-        codes = np.searchsorted(self.classes_, y)
-        return codes if self.out_activation_ == "softmax" else (codes == 1)[:, None]
-
-    def _check_shape(self, y):
-        multilabel = self.out_activation_ == "logistic" and self.n_outputs_ > 1
-        if multilabel != (y.ndim == 2) or (multilabel and y.shape[1] != self.n_outputs_):
-            kind = f"{self.n_outputs_} labels a sample" if multilabel else "one class a sample"
-            expected = f"(n_samples, {self.n_outputs_})" if multilabel else "(n_samples,)"
-            raise ValueError(
-                f"The object was fitted with {kind}: y must have the shape {expected}, got "
-                f"{y.shape}."
-            )
-
-    def _check_known(self, y):
-        labels = unique_labels(y)
-        if len(np.setdiff1d(labels, self.classes_, assume_unique=True)):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
-                f"'y' has {labels}."
-            )
-
-    def _check_warm_start(self, y):
-        labels = unique_labels(y)
-        if set(labels) != set(self.classes_):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {self.classes_}, `y` has {labels}"
-            )
-
-    def _make_loss(self):
-        return CrossEntropy() if self.out_activation_ == "softmax" else BinaryCrossEntropy()
-
-    def _weigh(self, target, weight):
-        if self.class_weight is None:
-            return weight
-        if target.ndim == 2 and target.shape[1] > 1:
-            by_class = compute_sample_weight(self.class_weight, target.astype(int))
-        elif self.class_weight == "balanced":
-            codes = np.ravel(target).astype(int)
-            shares = np.bincount(codes, weight, minlength=len(self.classes_))
-            present = shares > 0  # the others have no sample of any weight to be balanced
-            by_class = (shares.sum() / present.sum() / np.where(present, shares, 1))[codes]
-        else:
-            codes = np.ravel(target).astype(int)
-            by_class = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=self.classes_[codes]
-            )[codes]
-        return by_class if weight is None else weight * by_class
-
-    def _stratify(self, target):
-        # scikit-learn stratifies two classes, and neither more of them nor multilabel targets
-        return target if self.n_outputs_ == 1 else None
-
-    def _decode(self, z):
-        return z.argmax(1) if self.out_activation_ == "softmax" else z > 0
-
-    def _validation_score(self, target, prediction, weight):
-        return accuracy_score(target, prediction, sample_weight=weight)
-
-    def predict(self, X):
-        """Predict the class of each sample.
-
-        Parameters
-        ----------
-        X : array-like or torch.Tensor
-            Data of the kind seen in `fit`.
-
-        Returns
-        -------
-        y : ndarray or torch.Tensor of shape (n_samples,) or (n_samples, n_classes)
-            Labels, or 0 and 1 per class for multilabel targets.
-        """
-        prediction = self._predict_with(X, self._decode, "predict").to(torch.int64)
-        if prediction.ndim == 2 and self.n_outputs_ > 1:  # multilabel: 0 and 1 as they are
-            if self._sparse_target:
-                return csr_matrix(to_numpy(prediction))
-            return hand_back(prediction, like=X)
-        codes = prediction.reshape(-1).clamp(max=len(self.classes_) - 1)  # of one class, the first
-        return take_labels(self.classes_, codes, like=X)
-
-    def predict_proba(self, X):
-        """Predict the probability of each class.
-
-        Parameters
-        ----------
-        X : array-like or torch.Tensor
-            Data of the kind seen in `fit`.
-
-        Returns
-        -------
-        y_prob : ndarray or torch.Tensor of shape (n_samples, n_classes)
-            Columns in the order of `classes_`.
-        """
-        return hand_back(self._probabilities(X, "predict_proba"), like=X)
-
-    def _probabilities(self, X, method):
-        p = self._predict_with(X, lambda z: self.net_.criterion_.activation(z), method)
-        p = p.to(self._output_dtype(X))
-        return torch.cat([1 - p, p], dim=1) if self.n_outputs_ == 1 else p
-
-    def predict_log_proba(self, X):
-        """Predict the logarithm of `predict_proba`.
-
-        Parameters
-        ----------
-        X : array-like or torch.Tensor
-            Data of the kind seen in `fit`.
-
-        Returns
-        -------
-        log_y_prob : ndarray or torch.Tensor of shape (n_samples, n_classes)
-        """
-        return hand_back(self._probabilities(X, "predict_log_proba").log(), like=X)
-
-    def score(self, X, y, sample_weight=None):
-        """Accuracy of the predicted labels.
-
-        Parameters
-        ----------
-        X : array-like or torch.Tensor
-            Data of the kind seen in `fit`.
-        y : array-like or torch.Tensor of shape (n_samples,) or (n_samples, n_classes)
-            True labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-
-        Returns
-        -------
-        float
-        """
-        return _score_on_host(accuracy_score, y, self.predict(X), sample_weight)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class RegressorNet(RegressorMixin, BaseNet):
-    """One or several real targets."""
-
-    loss: str = field(default="squared_error", kw_only=False)
-    _y_numeric: ClassVar[bool] = True
-
-    _parameter_constraints: ClassVar[dict] = {
-        **BaseNet._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson"})],
-    }
-
-    def _encode_target(self, y, *, reset, classes=None):
-        y = _flat_if_one_column(y)
-        y = y[:, None] if y.ndim == 1 else y
-        if reset:
-            self.n_outputs_ = y.shape[1]
-            self.out_activation_ = self._make_loss().out_activation
-        elif y.shape[1] != self.n_outputs_:
-            raise ValueError(
-                f"y has {y.shape[1]} output(s), but {type(self).__name__} was fitted with "
-                f"{self.n_outputs_}."
-            )
-        if self.loss == "poisson" and (y < 0).any():
+        if isinstance(self.loss, HalfPoissonDeviance) and (y < 0).any():
             raise ValueError("loss='poisson' needs y >= 0, got negative values.")
         return y
 
-    def _make_loss(self):
-        return HalfPoissonDeviance() if self.loss == "poisson" else SquaredError()
+    def make_loss(self):
+        return self.loss
 
-    def _decode(self, z):
-        return self.net_.criterion_.activation(z)
+    def predict(self, z):
+        return self.loss.activation(z)
 
-    def _validation_score(self, target, prediction, weight):
+    def decode(self, prediction, like):
+        return convert_like(prediction[:, 0] if self.n_outputs == 1 else prediction, like)
+
+    def score(self, y, prediction, sample_weight=None):
+        return r2_score(y, prediction, sample_weight=sample_weight)
+
+    def score_encoded(self, target, prediction, sample_weight=None):
         if not np.isfinite(prediction).all():
             return np.nan
-        return r2_score(target, prediction, sample_weight=weight)
+        return self.score(target, prediction, sample_weight)
 
-    def predict(self, X):
-        """Predict the targets.
 
-        Parameters
-        ----------
-        X : array-like or torch.Tensor
-            Data of the kind seen in `fit`.
+class Classification(Task):
+    """What the three kinds of labels share."""
 
-        Returns
-        -------
-        y : ndarray or torch.Tensor of shape (n_samples,) or (n_samples, n_outputs)
-        """
-        y = self._predict_with(X, self._decode, "predict").to(self._output_dtype(X))
-        return hand_back(y[:, 0] if y.shape[1] == 1 else y, like=X)
+    def __init__(self, classes):
+        self.classes = classes
+        self.n_outputs = len(classes)
 
-    def score(self, X, y, sample_weight=None):
-        """Coefficient of determination R² of the prediction.
+    def encode(self, y):
+        y = flatten_column(to_dense(y))
+        self._check_shape(y)
+        labels = unique_labels(y)
+        if len(np.setdiff1d(labels, self.classes, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. "
+                f"'y' has {labels}."
+            )
+        return self._encode(y)
 
-        Parameters
-        ----------
-        X : array-like or torch.Tensor
-            Data of the kind seen in `fit`.
-        y : array-like or torch.Tensor of shape (n_samples,) or (n_samples, n_outputs)
-            True targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
+    def _check_shape(self, y):
+        if y.ndim != 1:
+            raise ValueError(
+                "The object was fitted with one class a sample: y must have the shape "
+                f"(n_samples,), got {y.shape}."
+            )
 
-        Returns
-        -------
-        float
-        """
-        return _score_on_host(r2_score, y, self.predict(X), sample_weight)
+    @abstractmethod
+    def _encode(self, y):
+        """Labels that were checked, as the loss takes them."""
+
+    def score(self, y, prediction, sample_weight=None):
+        return accuracy_score(y, prediction, sample_weight=sample_weight)
+
+    def check_same_classes(self, y):
+        labels = unique_labels(y)
+        if set(labels) != set(self.classes):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes}, `y` has {labels}"
+            )
+
+    def probabilities(self, p):
+        """One column for each class, of the loss's activation."""
+        return p
+
+    def weights_of_classes(self, class_weight, target, weight):
+        """The factor of every sample that `class_weight` asks for."""
+        codes = np.ravel(target).astype(int)
+        if class_weight == "balanced":
+            shares = np.bincount(codes, weight, minlength=len(self.classes))
+            present = shares > 0  # the others have no sample of any weight to be balanced
+            return (shares.sum() / present.sum() / np.where(present, shares, 1))[codes]
+        labels = self.classes[codes]
+        return compute_class_weight(class_weight, classes=self.classes, y=labels)[codes]
+
+
+class Multiclass(Classification):
+    """One of three or more classes."""
+
+    target_dtype = torch.int64
+
+    def _encode(self, y):
+        return np.searchsorted(self.classes, y)
+
+    def make_loss(self):
+        return CrossEntropy()
+
+    def predict(self, z):
+        return z.argmax(1)
+
+    def decode(self, prediction, like):
+        return decode_labels(self.classes, prediction, like)
+
+
+class Binary(Classification):
+    """One of two classes, or of one class alone: one output."""
+
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.n_outputs = 1
+
+    def _encode(self, y):
+        return (np.searchsorted(self.classes, y) == 1)[:, None]
+
+    def make_loss(self):
+        return BinaryCrossEntropy()
+
+    def predict(self, z):
+        return z > 0
+
+    def decode(self, prediction, like):
+        codes = prediction[:, 0].long().clamp(max=len(self.classes) - 1)  # of one class, the first
+        return decode_labels(self.classes, codes, like)
+
+    def probabilities(self, p):
+        return torch.cat([1 - p, p], dim=1)
+
+    def stratify(self, target):
+        # scikit-learn stratifies two classes, and neither more of them nor multilabel targets
+        return target
+
+
+class Multilabel(Classification):
+    """Several of many labels, as 0 and 1: an output for each."""
+
+    def __init__(self, classes, sparse: bool):
+        super().__init__(classes)
+        self.sparse = sparse
+
+    def _check_shape(self, y):
+        if y.ndim != 2 or y.shape[1] != self.n_outputs:
+            raise ValueError(
+                f"The object was fitted with {self.n_outputs} labels a sample: y must have the "
+                f"shape (n_samples, {self.n_outputs}), got {y.shape}."
+            )
+
+    def _encode(self, y):
+        return y.astype(bool)
+
+    def make_loss(self):
+        return BinaryCrossEntropy()
+
+    def predict(self, z):
+        return z > 0
+
+    def decode(self, prediction, like):
+        prediction = prediction.long()
+        return csr_matrix(to_numpy(prediction)) if self.sparse else convert_like(prediction, like)
+
+    def weights_of_classes(self, class_weight, target, weight):
+        return compute_sample_weight(class_weight, target.astype(int))
+
+
+def classification(y, classes=None) -> Classification:
+    """The task of labels: `classes` are all of them, by default those in y."""
+    sparse = issparse(y)
+    y = flatten_column(to_dense(y))
+    binarizer = LabelBinarizer().fit(y if classes is None else classes)
+    if binarizer.y_type_.startswith("multilabel"):
+        return Multilabel(binarizer.classes_, sparse)
+    return (Multiclass if len(binarizer.classes_) > 2 else Binary)(binarizer.classes_)
+
+
+def to_dense(y):
+    return y.toarray() if issparse(y) else y
+
+
+def flatten_column(y):
+    """Targets in one column as one axis, with scikit-learn's warning."""
+    return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _as_columns(y):
+    y = flatten_column(y)
+    return y[:, None] if y.ndim == 1 else y

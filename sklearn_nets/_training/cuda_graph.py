@@ -1,9 +1,9 @@
-"""An epoch of steps that the host only asks for: one step is recorded as a CUDA graph.
+"""An epoch as a CUDA graph: one step is captured, and replayed as often as there are batches.
 
 A step of a small net is some forty kernels of 2 µs, launched one by one in 10 µs each. A graph
 launches them all at once, but runs on the same memory every time. So the host writes the order of
-the samples and the rates of an epoch into buffers on the device, and a step finds its own in them
-by a counter that lives there too.
+the samples and the optimizer's scalars of an epoch into buffers on the device, and a step finds its
+own in them by a counter that lives there too.
 """
 
 from __future__ import annotations
@@ -15,74 +15,81 @@ from threading import Lock
 
 import torch
 
+from ..modules.augment import Augmentation
+from .loader import DeviceData
 
-def suits_graph(net, batches) -> bool:
-    """Whether the steps of a net over batches can be recorded as a CUDA graph."""
-    # a recorded step draws no new numbers on the host: of augmentation only those that declare it
-    drawn_on_device = net.augment is None or getattr(net.augment, "capturable", False)
+
+def can_capture(run) -> bool:
+    """Whether the steps of a run can be captured as a CUDA graph."""
+    # a captured step draws no new numbers on the host: of augmentations those that declare it
+    drawn_on_device = run.augment is None or (
+        isinstance(run.augment, Augmentation) and run.augment.capturable
+    )
     return (
-        batches.device.type == "cuda"
-        and not batches.streams
+        run.loader.device.type == "cuda"
+        and isinstance(run.loader.data, DeviceData)
         and drawn_on_device
-        and all(p.dtype == torch.float32 for p in net.module_.parameters())
+        and all(p.dtype == torch.float32 for p in run.module.parameters())
     )
 
 
-class GraphedEpoch:
-    """The steps of a net over batches, ready to be replayed epoch after epoch.
+class CUDAGraphEpoch:
+    """The steps of a run, ready to be replayed epoch after epoch.
 
     Parameters
     ----------
-    net : TrainingNet
-    batches : Batches
-        Resident on the device.
-    record : callable(step) -> callable, optional
+    run : TrainingRun
+        Its data is on the device, its gradient prepared.
+    make_replay : callable(step) -> callable, optional
         Turns a step into what repeats it; by default a CUDA graph of it.
     """
 
-    def __init__(self, net, batches, record: Callable | None = None):
-        record = partial(record_graph, device=batches.device) if record is None else record
-        self.net, self.batches = net, batches
-        device, size = batches.device, batches.batch_size
-        n_full, rest = divmod(batches.n_samples, size)
-        self.order = torch.arange(batches.n_samples, device=device)
+    def __init__(self, run, make_replay: Callable | None = None):
+        loader, self.run = run.loader, run
+        device, size = loader.device, loader.batch_size
+        generator = None if run.random is None else run.random.generator
+        if make_replay is None:
+            make_replay = partial(capture, device=device, generator=generator)
+        n_full, rest = divmod(loader.n_samples, size)
+        self.order = torch.arange(loader.n_samples, device=device)
         self.counter = torch.zeros(1, dtype=torch.int64, device=device)
         self.total = torch.zeros((), dtype=torch.float32, device=device)
-        n_rates = net.optimizer_.rates([]).shape[1]
-        # the kernels read rates as float32; those of a rehearsal move and decay nothing
-        self.rates = torch.zeros(len(batches), n_rates, dtype=torch.float32, device=device)
-        self.rates[:, 1:] = 1
+        n_scalars = run.optimizer.step_scalars([]).shape[1]
+        # kernels read scalars as float32; those of the warm-up move and decay nothing
+        self.scalars = torch.zeros(len(loader), n_scalars, dtype=torch.float32, device=device)
+        self.scalars[:, 1:] = 1
         full, last = self.order[: n_full * size].view(n_full, size), self.order[n_full * size :]
         self.steps = []  # how often, and what
         for times, rows in ((n_full, full), (min(rest, 1), last[None])):
             if times:
-                with _one_at_a_time:
-                    rehearse(partial(self._step, rows), self._changed(), device)
-                    self.steps.append((times, record(partial(self._step, rows))))
+                step = partial(self._step, rows)
+                with _capture_lock:
+                    warmup(step, self._changed_tensors(), device, generator)
+                    self.steps.append((times, make_replay(step)))
 
     @torch.no_grad()
     def _step(self, rows):
         """One step over the batch that the counter points at, or over the only one."""
-        net, batches = self.net, self.batches
+        run = self.run
         row = rows.index_select(0, self.counter)[0] if len(rows) > 1 else rows[0]
-        rates = self.rates.index_select(0, self.counter)[0]
-        self.total += net.batch_gradient(*batches.gather(row))
-        net.optimizer_.lean_step(rates)
+        scalars = self.scalars.index_select(0, self.counter)[0]
+        self.total += run.gradient(*run.loader.data.gather(row))
+        run.optimizer.fused_step(scalars)
         self.counter += 1
 
-    def _changed(self):
+    def _changed_tensors(self):
         """Every tensor that a step changes, but for gradients."""
-        states = self.net.optimizer_.state.values()
+        states = self.run.optimizer.state.values()
         optimizer = [t for state in states for name, t in state.items() if name != "step"]
-        return [self.counter, self.total, *self.net.module_.state_dict().values(), *optimizer]
+        return [self.counter, self.total, *self.run.module.state_dict().values(), *optimizer]
 
-    def __call__(self, batches):
+    def __call__(self, run):
         """Train one epoch; n_samples times its mean loss, a tensor."""
-        order = batches.next_order()
+        order = run.loader.next_permutation()
         if order is not None:
             self.order.copy_(torch.from_numpy(order), non_blocking=True)
-        rates = self.net.optimizer_.rates(self.net.next_learning_rates(len(batches)))
-        self.rates.copy_(torch.from_numpy(rates), non_blocking=True)
+        scalars = run.next_scalars(len(run.loader))
+        self.scalars.copy_(torch.from_numpy(scalars), non_blocking=True)
         self.counter.zero_()
         self.total.zero_()
         for times, step in self.steps:
@@ -91,28 +98,33 @@ class GraphedEpoch:
         return self.total
 
 
-_one_at_a_time = Lock()  # recordings of several threads would meet on their stream
+_capture_lock = Lock()  # captures of several threads would meet on their stream
 
 
-def rehearse(step: Callable, changed: list[torch.Tensor], device: torch.device) -> None:
-    """Run a step once, so that libraries make their workspaces, and undo what it changed."""
+def warmup(step: Callable, changed: list[torch.Tensor], device: torch.device, generator=None):
+    """Run a step once, so that libraries allocate their workspaces, and undo what it changed."""
     before = [t.clone() for t in changed]
-    cards = [device] if device.type == "cuda" else []
+    state = None if generator is None else generator.get_state()
+    gpus = [device] if device.type == "cuda" else []
     try:
-        with torch.random.fork_rng(cards), _aside(device):
+        with torch.random.fork_rng(gpus), _side_stream(device):
             step()
     finally:
         for t, value in zip(changed, before, strict=True):
             t.copy_(value)
+        if generator is not None:
+            generator.set_state(state)
 
 
-def record_graph(step: Callable, device: torch.device) -> Callable:
-    """Record a step, which is not run, as a CUDA graph; a callable that replays it."""
+def capture(step: Callable, device: torch.device, generator=None) -> Callable:
+    """Capture a step, which is not run, as a CUDA graph; a callable that replays it."""
     graph = torch.cuda.CUDAGraph()
-    # the stream is named: torch's own choice is on the card of its first recording;
-    # other threads may go on using the card meanwhile
-    recording = torch.cuda.graph(graph, stream=_stream(device), capture_error_mode="thread_local")
-    with _aside(device), recording:
+    if generator is not None:
+        graph.register_generator_state(generator)  # a replay goes on with its numbers
+    # the stream is named: torch's own choice is on the GPU of its first capture;
+    # other threads may go on using the GPU meanwhile
+    capturing = torch.cuda.graph(graph, stream=_stream(device), capture_error_mode="thread_local")
+    with _side_stream(device), capturing:
         step()
     return graph.replay
 
@@ -124,8 +136,8 @@ def _stream(device):
 
 
 @contextmanager
-def _aside(device):
-    """On the stream for recordings; autograd would tie a step recorded elsewhere to its own."""
+def _side_stream(device):
+    """On the stream for captures; autograd would tie a step captured elsewhere to its own."""
     if device.type != "cuda":
         yield
         return

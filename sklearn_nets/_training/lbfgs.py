@@ -9,14 +9,16 @@ import scipy.optimize
 import torch
 
 from .._utils.sklearn_compat import check_optimize_result
+from .run import TrainingRun
 
 
 class Objective:
-    """The penalised loss of all samples and its gradient, as functions of one flat vector."""
+    """The penalized loss of all samples and its gradient, as functions of one flat vector."""
 
-    def __init__(self, net, batches):
-        self.net, self.batches = net, batches
-        self.params = list(net.module_.parameters())
+    def __init__(self, run: TrainingRun):
+        self.gradient = run.make_gradient(report_factor=1.0)  # the loss that its gradient is of
+        self.batch = run.loader.data.gather(slice(None))
+        self.params = list(run.module.parameters())
 
     @torch.no_grad()
     def load(self, theta):
@@ -28,78 +30,82 @@ class Objective:
     @torch.no_grad()
     def __call__(self, theta):
         self.load(theta)
-        batches = self.batches
-        loss = self.net.batch_gradient(batches.X, batches.y, batches.weight) / batches.n_samples
-        return float(loss), _flat([p.grad for p in self.params])
+        loss = self.gradient(*self.batch) / len(self.batch[0])
+        return float(loss), flatten([p.grad for p in self.params])
 
 
-def _flat(tensors):
+def flatten(tensors) -> np.ndarray:
+    """One float64 vector of all tensors' values."""
     flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
     return flat.cpu().numpy().astype(np.float64)
 
 
-def train_lbfgs(net, batches, *, max_iter, max_fun, tol, verbose, bridge, validate=None):
-    """Minimise the penalised loss of all samples at once.
+def train_lbfgs(run: TrainingRun, *, max_fun: int) -> None:
+    """Minimize the penalized loss of all samples at once.
+
+    Callbacks are notified of every iteration as of an epoch. An interrupt keeps the weights so far
+    and warns.
 
     Parameters
     ----------
-    net : TrainingNet
-        Its weights are the start and, afterwards, the result.
-    batches : Batches
-        The training data, taken as one batch.
-    max_iter, max_fun, tol, verbose
-        As in scikit-learn's MLP.
-    bridge : EstimatorCallbacks
-        Told of every iteration.
-    validate : callable(), optional
-        Called after every iteration, with its weights in the net.
+    run : TrainingRun
+        Its data is taken as one batch, its ``stopping.tol`` bounds the gradient.
+    max_fun : int
+        Maximum number of evaluations of the loss.
 
-    Returns
-    -------
-    n_iter : int
+    Raises
+    ------
+    ValueError
+        If the weights are not finite.
     """
-    objective = Objective(net, batches)
-    n_iter = 0
+    net = run.net
+    objective = Objective(run)
+    told = {"dataset_train": run.loader, "dataset_valid": None}
+    begun = False
 
-    def iteration(intermediate_result):
-        nonlocal n_iter
-        n_iter += 1
-        net.history.new_epoch()
-        net.history.record("epoch", len(net.history))
+    def evaluate(theta):
+        nonlocal begun
+        if not begun:  # an iteration begins with its first evaluation
+            net.notify("on_epoch_begin", **told)
+            net.module_.train()
+            begun = True
+        return objective(theta)
+
+    def end_iteration(intermediate_result):
+        nonlocal begun
+        begun = False
+        run.epoch += 1
         net.history.record("train_loss", float(intermediate_result.fun))
-        if verbose:
-            print(f"Iteration {n_iter}, loss = {intermediate_result.fun:.8f}")
-        if validate is not None or bridge.active:
-            objective.load(intermediate_result.x)
-        if validate is not None:
-            validate()
-        if bridge.active:
-            bridge.on_epoch_begin(net)
-            try:
-                bridge.on_epoch_end(net)
-            except KeyboardInterrupt:
-                raise StopIteration from None
+        if run.verbose:
+            print(f"Iteration {run.epoch}, loss = {intermediate_result.fun:.8f}")
+        objective.load(intermediate_result.x)
+        run.evaluate()
+        try:
+            net.notify("on_epoch_end", **told)
+        except KeyboardInterrupt:  # how skorch's own EarlyStopping asks to stop
+            raise StopIteration from None
 
-    net.notify("on_train_begin", X=batches, y=None)
-    net.module_.train()
-    net.prepare_gradient()
+    net.notify("on_train_begin", X=run.loader, y=None)
     try:
         result = scipy.optimize.minimize(
-            objective,
-            _flat(objective.params),
+            evaluate,
+            flatten(objective.params),
             method="L-BFGS-B",
             jac=True,
-            options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
-            callback=iteration,
+            options={"maxfun": max_fun, "maxiter": run.max_epochs, "gtol": run.stopping.tol},
+            callback=end_iteration,
         )
         objective.load(result.x)
-        n_iter = check_optimize_result("lbfgs", result, max_iter)
+        run.epoch = check_optimize_result("lbfgs", result, run.max_epochs)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=4)
-    net.notify("on_train_end", X=batches, y=None)
-    if not all(bool(torch.isfinite(p).all()) for p in objective.params):
+    net.history[:] = [row for row in net.history if "train_loss" in row]  # not one cut short
+    net.notify("on_train_end", X=run.loader, y=None)
+    if not run.weights_are_finite():
         raise ValueError(
             "Solver produced non-finite parameter weights. The input data may contain large "
             "values and need to be preprocessed."
         )
-    return n_iter
+    with torch.no_grad():
+        loss = run.make_gradient(run.report_factor)(*objective.batch)
+    run.progress.loss = float(loss) / run.loader.n_samples

@@ -1,4 +1,4 @@
-"""Shuffled mini-batches of tensors that live on the device, or that stream to it."""
+"""Training data and its shuffled mini-batches, on the device or streaming to it."""
 
 from __future__ import annotations
 
@@ -6,112 +6,88 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-AHEAD = 2  # batches on their way to the device while one is trained on
+from .._utils.array_api import to_tensor
+from .._utils.device import copy_to_device, fits_on_device
+
+PREFETCH = 2  # batches on their way to the device while one is trained on
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]  # X, y, weight
 
 
-class Batches:
-    """Mini-batches of (X, y, weight), gathered on the device by index.
+class DeviceData(NamedTuple):
+    """Samples on the device: a batch is one `index_select`, or a view of consecutive samples."""
 
-    Nothing is collated sample by sample and X is never copied as a whole: a batch is one
-    `index_select` (or a view, without shuffling). A new pass draws a new order; the order
-    composes with the last one and comes from the same calls as in scikit-learn's MLP, so equal
-    seeds see equal batches.
-
-    Data that has no room on the device stays on the host, and its batches stream: they are
-    gathered there by a thread, two ahead of the training.
-
-    Parameters
-    ----------
-    X, y : tensor
-        Inputs and targets; the first axis counts samples.
-    weight : tensor of shape (n_samples,) or None
-    rows : ndarray of int, optional
-        The samples to use, default all.
-    batch_size : int
-    random_state : RandomState or None
-        Source of the shuffling; None keeps the order.
-    device : torch.device, optional
-        Where batches are wanted; by default where X is.
-    dtype : torch.dtype, optional
-        Type of a batch of X; None keeps that of X.
-    streams : bool, default=False
-        Whether X, y and weight are on the host and their batches stream to the device.
-    """
-
-    def __init__(
-        self, X, y, weight=None, *, rows=None, batch_size, random_state=None, device=None,
-        dtype=None, streams=False,
-    ):  # fmt: skip
-        self.X, self.y, self.weight = X, y, weight
-        self.rows = rows
-        self.batch_size = batch_size
-        self.random_state = random_state
-        self.device = X.device if device is None else device
-        self.dtype = X.dtype if dtype is None else dtype
-        self.streams = streams
+    X: torch.Tensor
+    y: torch.Tensor
+    weight: torch.Tensor | None = None
 
     @property
-    def n_samples(self) -> int:
-        return len(self.X) if self.rows is None else len(self.rows)
+    def device(self) -> torch.device:
+        """Where batches are."""
+        return self.X.device
 
-    def __len__(self) -> int:
-        """Number of batches in one pass."""
-        return -(-self.n_samples // self.batch_size)
+    @property
+    def index_device(self) -> torch.device:
+        """Where the indices of a batch are wanted."""
+        return self.X.device
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]]:
-        rows = self.next_order()
-        if rows is None:
-            n, size = self.n_samples, self.batch_size
-            pieces = (slice(start, start + size) for start in range(0, n, size))
-        else:
-            where = torch.device("cpu") if self.streams else self.device
-            pieces = torch.from_numpy(rows).to(where, non_blocking=True).split(self.batch_size)
-        if self.streams:
-            return self._stream(pieces)
+    def gather(self, rows) -> Batch:
+        """The batch of the given samples, a tensor of indices or a slice."""
+        take = _slice if isinstance(rows, slice) else _index
+        weight = None if self.weight is None else take(self.weight, rows)
+        return take(self.X, rows), take(self.y, rows), weight
+
+    def batches(self, pieces) -> Iterator[Batch]:
+        """The batches of consecutive pieces of an epoch."""
         return map(self.gather, pieces)
 
-    def next_order(self) -> np.ndarray | None:
-        """The samples of the next pass in their order; None for all of them as they stand."""
-        if self.random_state is not None:
-            if self.rows is None:
-                self.rows = np.arange(len(self.X))
-            order = np.arange(len(self.rows))
-            self.random_state.shuffle(order)
-            self.rows = self.rows[order]
-        return self.rows
 
-    def gather(self, rows) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """The batch of the given samples, indices or a slice."""
-        take = _slice if isinstance(rows, slice) else _gather
-        return (
-            take(self.X, rows),
-            take(self.y, rows),
-            None if self.weight is None else take(self.weight, rows),
-        )
+class StreamedData(NamedTuple):
+    """Samples without room on the device: gathered on the host by a thread, and sent ahead.
 
-    def _stream(self, pieces):
+    `X` comes to the device as `dtype`; None keeps its own.
+    """
+
+    X: torch.Tensor
+    y: torch.Tensor
+    weight: torch.Tensor | None
+    device: torch.device
+    dtype: torch.dtype | None = None
+
+    @property
+    def index_device(self) -> torch.device:
+        """Where the indices of a batch are wanted."""
+        return torch.device("cpu")
+
+    def gather(self, rows) -> Batch:
+        """The batch of the given samples, on the device."""
+        return self._receive(*self._send(rows, None))
+
+    def batches(self, pieces) -> Iterator[Batch]:
+        """The batches of consecutive pieces of an epoch, a few of them on their way."""
         stream = _copy_stream(self.device) if self.device.type == "cuda" else None
         with ThreadPoolExecutor(1) as thread:
-            coming = deque()
+            pending = deque()
             try:
                 for piece in pieces:
-                    coming.append(thread.submit(self._fetch, piece, stream))
-                    if len(coming) > AHEAD:
-                        yield self._arrived(*coming.popleft().result())
-                while coming:
-                    yield self._arrived(*coming.popleft().result())
+                    pending.append(thread.submit(self._send, piece, stream))
+                    if len(pending) > PREFETCH:
+                        yield self._receive(*pending.popleft().result())
+                while pending:
+                    yield self._receive(*pending.popleft().result())
             finally:  # also when training stops on the way
-                for future in coming:
+                for future in pending:
                     future.cancel()
 
-    def _fetch(self, rows, stream):
-        """Gather a batch on the host and send it off; the batch, and when it will be there."""
+    def _send(self, rows, stream):
+        """Gather a batch on the host and send it; the batch, and the event of its arrival."""
         if stream is None:
-            return self.gather(rows), None
+            return DeviceData(self.X, self.y, self.weight).gather(rows), None
         batch = []
         with torch.cuda.stream(stream):
             for tensor in (self.X, self.y, self.weight):
@@ -120,7 +96,7 @@ class Batches:
                 batch.append(None if tensor is None else pinned.to(self.device, non_blocking=True))
             return batch, stream.record_event()
 
-    def _arrived(self, batch, event):
+    def _receive(self, batch, event) -> Batch:
         """The batch, for use on the current stream."""
         if event is not None:
             current = torch.cuda.current_stream(self.device)
@@ -131,6 +107,91 @@ class Batches:
         X, y, weight = batch
         weight = None if weight is None else weight.to(self.device)
         return X.to(self.device, self.dtype), y.to(self.device), weight
+
+
+def place(X, y, weight, device, *, dtype, y_dtype, weight_dtype) -> DeviceData | StreamedData:
+    """Put samples on the device, or, where it has no room for X, keep them on the host to stream.
+
+    Parameters
+    ----------
+    X, y : ndarray or tensor
+    weight : ndarray or None
+    device : torch.device
+    dtype, y_dtype : torch.dtype or None
+        Types of X and y on the device; None keeps theirs.
+    weight_dtype : torch.dtype
+    """
+    resident = fits_on_device(X, device, dtype)
+    where = device if resident else torch.device("cpu")
+    X = copy_to_device(X, device, dtype) if resident else to_tensor(X, where)
+    y = to_tensor(y, where, y_dtype)
+    weight = None if weight is None else to_tensor(weight, where, weight_dtype)
+    return DeviceData(X, y, weight) if resident else StreamedData(X, y, weight, device, dtype)
+
+
+class BatchLoader:
+    """Shuffled mini-batches of (X, y, weight).
+
+    Nothing is collated sample by sample and X is never copied as a whole. A new pass draws a new
+    permutation; it composes with the last one and comes from the same calls as in scikit-learn's
+    MLP, so equal seeds see equal batches.
+
+    Parameters
+    ----------
+    data : DeviceData or StreamedData
+    rows : ndarray of int, optional
+        The samples to use, default all.
+    batch_size : int
+    random_state : RandomState or None
+        Source of the shuffling; None keeps the order.
+    """
+
+    def __init__(self, data, *, rows=None, batch_size, random_state=None):
+        self.data, self.rows = data, rows
+        self.batch_size, self.random_state = batch_size, random_state
+
+    @property
+    def n_samples(self) -> int:
+        return len(self.data.X) if self.rows is None else len(self.rows)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are."""
+        return self.data.device
+
+    def __len__(self) -> int:
+        """Number of batches in one pass."""
+        return -(-self.n_samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        rows, size = self.next_permutation(), self.batch_size
+        if rows is None:
+            pieces = (slice(start, start + size) for start in range(0, self.n_samples, size))
+        else:
+            index = torch.from_numpy(rows).to(self.data.index_device, non_blocking=True)
+            pieces = index.split(size)
+        return self.data.batches(pieces)
+
+    def next_permutation(self) -> np.ndarray | None:
+        """The samples of the next pass in their order; None for all of them as they stand."""
+        if self.random_state is not None:
+            if self.rows is None:
+                self.rows = np.arange(len(self.data.X))
+            order = np.arange(len(self.rows))
+            self.random_state.shuffle(order)
+            self.rows = self.rows[order]
+        return self.rows
+
+    def state_dict(self) -> dict:
+        """The order of the samples and the state of its random numbers."""
+        random_state = None if self.random_state is None else self.random_state.get_state()
+        return {"rows": self.rows, "random_state": random_state}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on where another loader of the same samples was."""
+        self.rows = state["rows"]
+        if self.random_state is not None:
+            self.random_state.set_state(state["random_state"])
 
 
 @cache
@@ -150,9 +211,9 @@ def _gather_pinned(tensor, rows):
     return torch.index_select(tensor, 0, rows, out=pinned)
 
 
-def _gather(tensor, rows):
+def _index(tensor, rows):
     batch = tensor.index_select(0, rows)
-    # index_select forgets channels_last, which convolutions on CPU run twice as fast with
+    # index_select drops channels_last, with which convolutions on a CPU are twice as fast
     if tensor.ndim == 4 and tensor.stride(1) == 1:
         batch = batch.contiguous(memory_format=torch.channels_last)
     return batch

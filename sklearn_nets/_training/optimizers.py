@@ -1,10 +1,10 @@
-"""torch's fused optimisers, stepped without the bookkeeping that outweighs small steps.
+"""torch's fused optimizers, stepped without the bookkeeping that outweighs small steps.
 
 `torch.optim.Adam(fused=True).step()` spends about 45 µs in Python around a kernel of 5 µs. The
-optimisers here are torch's own, with torch's state, param groups and schedulers; only the way to
-the kernel is shorter: `rates` says, for many steps ahead, what changes from step to step, and
-`lean_step` takes one step at such rates, numbers or a tensor on the device. So a step reads
-nothing from the host, and a CUDA graph can replay it.
+optimizers here are torch's own, with torch's state, param groups and state dicts; only the call of
+the kernel is shorter: `step_scalars` gives, for many steps ahead, what changes from step to step,
+and `fused_step` takes one step with such scalars, numbers or a tensor on the device. So a step
+reads nothing from the host, and a CUDA graph can replay it. `step` is the two together.
 """
 
 from __future__ import annotations
@@ -15,10 +15,26 @@ import numpy as np
 import torch
 
 
-class _Lean:
-    """The state of an optimiser as lists that its kernel takes as they are."""
+class FusedOptimizer:
+    """What both optimizers share: their state as lists that the kernel takes as they are."""
 
     _lists = None
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """One step at the param group's learning rate, as torch's optimizers take it."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        (group,) = self.param_groups
+        self.fused_step(self.step_scalars([group["lr"]])[0].tolist())
+        return loss
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Set the learning rate of the next steps."""
+        (group,) = self.param_groups
+        group["lr"] = learning_rate
 
     def _state_lists(self, *names):
         """The parameters and each of their states as lists; states are zero at first."""
@@ -39,13 +55,13 @@ class _Lean:
         return {**super().__getstate__(), "_lists": None}
 
 
-class Adam(_Lean, torch.optim.Adam):
-    """`torch.optim.Adam`, its fused kernel called directly by `lean_step`.
+class Adam(FusedOptimizer, torch.optim.Adam):
+    """`torch.optim.Adam`, its fused kernel called directly by `fused_step`.
 
     Its `eps` is the "epsilon hat" of Kingma & Ba (2014, end of section 2), as in scikit-learn:
     added to the square root of v before the correction of the bias, not after it. So the
-    corrections become a factor of the rate, and the kernel is told that infinitely many steps
-    were taken, at which its own corrections are 1.
+    corrections become a factor of the learning rate, and the kernel is passed an infinite number
+    of steps, at which its own corrections are 1.
 
     Its `weight_decay` is decoupled, as in `torch.optim.AdamW` (Loshchilov & Hutter 2019), and is
     for weights alone, not for biases and scales.
@@ -56,10 +72,10 @@ class Adam(_Lean, torch.optim.Adam):
             params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
             decoupled_weight_decay=True, fused=True,
         )  # fmt: skip
-        self._lists_of_state()
+        self._make_lists()
 
-    def rates(self, learning_rates: Sequence[float]) -> np.ndarray:
-        """Rates of the next steps, counted as taken: (n_steps, 2), bias-corrected and decay."""
+    def step_scalars(self, learning_rates: Sequence[float]) -> np.ndarray:
+        """Scalars of the next steps, which count as taken: (n_steps, 2), rate and decay."""
         (group,) = self.param_groups
         done = int(self.state[group["params"][0]]["step"])
         t = np.arange(done + 1, done + len(learning_rates) + 1)
@@ -71,7 +87,7 @@ class Adam(_Lean, torch.optim.Adam):
         corrected = lr * np.sqrt(1 - beta2**t) / (1 - beta1**t)
         return np.stack([corrected, 1 - lr * group["weight_decay"]], axis=1)
 
-    def _lists_of_state(self):
+    def _make_lists(self):
         lists = self._state_lists("exp_avg", "exp_avg_sq")
         for state in self.state.values():
             state.setdefault("step", torch.zeros(()))
@@ -79,57 +95,57 @@ class Adam(_Lean, torch.optim.Adam):
         self._lists = *lists, [endless] * len(lists[0])
         return self._lists
 
-    def lean_step(self, rates):
+    def fused_step(self, scalars):
         """One step over all parameters; every parameter must hold a gradient."""
         (group,) = self.param_groups
-        params, first, second, steps = self._lists or self._lists_of_state()
+        params, first, second, steps = self._lists or self._make_lists()
         if group["weight_decay"]:
-            torch._foreach_mul_([p for p in params if p.ndim > 1], rates[1])
+            torch._foreach_mul_([p for p in params if p.ndim > 1], scalars[1])
         beta1, beta2 = group["betas"]
         torch._fused_adam_(
             params, [p.grad for p in group["params"]], first, second, [], steps,
-            lr=rates[0], beta1=beta1, beta2=beta2, eps=group["eps"],
+            lr=scalars[0], beta1=beta1, beta2=beta2, eps=group["eps"],
             weight_decay=0.0, amsgrad=False, maximize=False,
         )  # fmt: skip
 
 
-class SGD(_Lean, torch.optim.SGD):
+class SGD(FusedOptimizer, torch.optim.SGD):
     """`torch.optim.SGD` with momentum that means the same when the learning rate changes.
 
     scikit-learn's velocity carries the learning rate of the steps that made it, torch's buffer
-    does not; `set_learning_rate` rescales the buffers, so that both walk the same path.
+    does not; `set_learning_rate` rescales the buffers, so that both take the same steps.
     """
 
     def __init__(self, params, lr=1e-3, momentum=0.9, nesterov=True):
         super().__init__(
             params, lr=lr, momentum=momentum, nesterov=nesterov and momentum > 0, fused=True
         )
-        self._lists_of_state()
+        self._make_lists()
 
-    def rates(self, learning_rates: Sequence[float]) -> np.ndarray:
-        """Rates of the next steps, (n_steps, 1): the learning rates themselves."""
+    def step_scalars(self, learning_rates: Sequence[float]) -> np.ndarray:
+        """Scalars of the next steps, (n_steps, 1): the learning rates themselves."""
         return np.asarray(learning_rates)[:, None]
 
-    def _lists_of_state(self):
+    def _make_lists(self):
         (group,) = self.param_groups
         self._lists = self._state_lists(*(["momentum_buffer"] if group["momentum"] else []))
         return self._lists
 
-    def lean_step(self, rates):
+    def fused_step(self, scalars):
         """One step over all parameters; every parameter must hold a gradient."""
         (group,) = self.param_groups
-        params, *buffers = self._lists or self._lists_of_state()
+        params, *buffers = self._lists or self._make_lists()
         torch._fused_sgd_(
             params, [p.grad for p in group["params"]], *(buffers or [[]]),
-            lr=rates[0], momentum=group["momentum"], nesterov=group["nesterov"],
+            lr=scalars[0], momentum=group["momentum"], nesterov=group["nesterov"],
             weight_decay=0.0, dampening=0.0, maximize=False, is_first_step=False,
         )  # fmt: skip
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        for group in self.param_groups:
-            ratio = group["lr"] / learning_rate
-            group["lr"] = learning_rate
-            for p in group["params"]:
-                buffer = self.state[p].get("momentum_buffer")
-                if buffer is not None and ratio != 1:
-                    buffer.mul_(ratio)
+        """Set the learning rate of the next steps; the velocity so far stays what it is."""
+        (group,) = self.param_groups
+        ratio = group["lr"] / learning_rate
+        super().set_learning_rate(learning_rate)
+        if ratio != 1:
+            for state in self.state.values():
+                state["momentum_buffer"].mul_(ratio)

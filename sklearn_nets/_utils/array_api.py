@@ -11,18 +11,18 @@ def is_tensor(X) -> bool:
     return isinstance(X, torch.Tensor)
 
 
-def is_foreign(X) -> bool:
+def is_array_api(X) -> bool:
     """Whether X is an array of another library of the array API standard: cupy's, jax's, ..."""
     own = isinstance(X, np.ndarray | np.generic | torch.Tensor)
     return not own and hasattr(X, "__array_namespace__")
 
 
-def from_foreign(X):
+def from_array_api(X):
     """Another library's array as a tensor that shares its memory; all else passes through.
 
     Tensors come out detached: nothing is differentiated by the data.
     """
-    if is_foreign(X):
+    if is_array_api(X):
         return torch.from_dlpack(X)
     if not is_tensor(X):
         return X
@@ -33,7 +33,7 @@ def from_foreign(X):
 
 def to_numpy(X):
     """Bring an array of any library to the host as numpy; anything else passes through."""
-    X = from_foreign(X)
+    X = from_array_api(X)
     if not is_tensor(X):
         return X
     return (X.float() if X.dtype == torch.bfloat16 else X).cpu().numpy()
@@ -45,7 +45,7 @@ def to_tensor(X, device: torch.device, dtype: torch.dtype | None = None) -> torc
     Read-only arrays (memory maps, pandas 3 columns) share their memory like any other: nothing in
     this package writes to its inputs, so torch's warning about them is not for the user.
     """
-    X = from_foreign(X)
+    X = from_array_api(X)
     if not is_tensor(X):
         X = np.asarray(X)
         if any(stride < 0 for stride in X.strides) or not X.dtype.isnative:
@@ -60,7 +60,7 @@ def to_tensor(X, device: torch.device, dtype: torch.dtype | None = None) -> torc
     return X.to(device=device, dtype=dtype)
 
 
-def hand_back(answer, like):
+def convert_like(answer, like):
     """An answer as the kind of array that `like` is, on its device.
 
     Parameters
@@ -78,16 +78,16 @@ def hand_back(answer, like):
         return answer
     if is_tensor(like):
         return to_tensor(answer, like.device)
-    if is_foreign(like):
+    if is_array_api(like):
         answer = to_tensor(answer, torch.from_dlpack(like).device)
         return like.__array_namespace__().from_dlpack(answer, device=like.device)
     return to_numpy(answer)
 
 
-def take_labels(classes: np.ndarray, codes: torch.Tensor, like):
+def decode_labels(classes: np.ndarray, codes: torch.Tensor, like):
     """The labels that `codes` stand for, as the kind of array that `like` is."""
-    if classes.dtype.kind in "biuf" and (is_tensor(like) or is_foreign(like)):
-        return hand_back(to_tensor(classes, codes.device)[codes.long()], like)
+    if classes.dtype.kind in "biuf" and (is_tensor(like) or is_array_api(like)):
+        return convert_like(to_tensor(classes, codes.device)[codes.long()], like)
     return classes[to_numpy(codes)]
 
 
@@ -95,7 +95,7 @@ def namespace_and_device(X) -> tuple[str, str]:
     """Name of the library and of the device of X, as the array API standard tells them apart."""
     if is_tensor(X):
         return "torch", str(X.device)
-    if is_foreign(X):
+    if is_array_api(X):
         return X.__array_namespace__().__name__, str(X.device)
     return "numpy", "cpu"
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from threading import Lock, local
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -80,7 +81,7 @@ def free_memory(device: torch.device) -> float:
     return math.inf
 
 
-def has_room(X, device: torch.device, dtype: torch.dtype | None = None) -> bool:
+def fits_on_device(X, device: torch.device, dtype: torch.dtype | None = None) -> bool:
     """Whether X can be held on the device as a whole, beside a net."""
     if is_tensor(X) and X.device.type == device.type and device.index in (None, X.device.index):
         return True
@@ -88,7 +89,7 @@ def has_room(X, device: torch.device, dtype: torch.dtype | None = None) -> bool:
     return math.prod(X.shape) * itemsize <= SHARE_FOR_DATA * free_memory(device)
 
 
-def upload(X, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
+def copy_to_device(X, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
     """Move an array to the device, in pieces, so that no second whole copy of it is ever held."""
     X = to_tensor(X, X.device if is_tensor(X) else torch.device("cpu"))
     if device.type == "cpu" or X.device.type != "cpu":
@@ -103,22 +104,39 @@ def upload(X, device: torch.device, dtype: torch.dtype | None = None) -> torch.T
     return on_device
 
 
+_thread_lock = Lock()
+_limits = local()  # of each Python thread, the innermost last
+_limited = {"count": 0, "before": 1}  # how many limits there are, and torch's own number
+
+
 @contextmanager
 def threads(n: int | None):
     """Let torch compute with at most n threads; None changes nothing.
 
     Threads meet after every operation, and on operations of some 10 µs that costs more than
-    sharing the work saves.
+    sharing the work saves. The number belongs to the process: the first of overlapping limits, in
+    whatever Python threads, remembers it, and the last one puts it back.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if n is None else min(n, before))
+    if n is None:
+        yield
+        return
+    stack = vars(_limits).setdefault("stack", [])
+    with _thread_lock:
+        if not _limited["count"]:
+            _limited["before"] = torch.get_num_threads()
+        _limited["count"] += 1
+        stack.append(min([n, _limited["before"], *stack[-1:]]))
+        torch.set_num_threads(stack[-1])
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _thread_lock:
+            stack.pop()
+            _limited["count"] -= 1
+            torch.set_num_threads(stack[-1] if stack else _limited["before"])
 
 
-def map_on_cores(work: Callable, pieces: Sequence, device: torch.device) -> list:
+def parallel_map(work: Callable, pieces: Sequence, device: torch.device) -> list:
     """Results of `work` on each piece: on the host one piece a core, elsewhere one by one.
 
     The threads of numpy's and of torch's products are two pools, which fight for the cores when

@@ -6,7 +6,22 @@ import torch
 from torch import nn
 
 
-class RandomFlipShift(nn.Module):
+class Augmentation(nn.Module):
+    """Random changes of training batches that are drawn from a generator.
+
+    ``augmentation(X, y, generator)`` returns the changed X, (n, channels, height, width), and y,
+    (n, ...); `generator` is a `torch.Generator` on the device of X, or None for torch's own.
+
+    Attributes
+    ----------
+    capturable : bool
+        Whether nothing is drawn on the host, so that a CUDA graph can replay it.
+    """
+
+    capturable = False
+
+
+class RandomFlipShift(Augmentation):
     """Mirror images left to right at random and shift them by a few pixels.
 
     What a shift uncovers is filled by the image mirrored at its border. Masks, one label for every
@@ -48,7 +63,7 @@ class RandomFlipShift(nn.Module):
         super().__init__()
         self.hflip, self.shift = hflip, shift
 
-    def forward(self, X, y):
+    def forward(self, X, y, generator=None):
         """Changed X, (n, channels, height, width), and y, (n, ...)."""
         n, _, height, width = X.shape
         if self.shift >= min(height, width):
@@ -56,17 +71,18 @@ class RandomFlipShift(nn.Module):
                 f"shift={self.shift} must be less than the images' height and width, "
                 f"{height} and {width}."
             )
-        rows, columns = (self._shifted(n, size, X.device) for size in (height, width))
-        flip = torch.rand(n, 1, device=X.device) < self.hflip
+        rows, columns = (self._shifted(n, size, X.device, generator) for size in (height, width))
+        flip = torch.rand(n, 1, device=X.device, generator=generator) < self.hflip
         columns = torch.where(flip, columns.flip(1), columns)
         image = torch.arange(n, device=X.device)[:, None, None]
         rows, columns = rows[:, :, None], columns[:, None, :]
         X = X.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)  # channels last
         return X, y[image, rows, columns] if y.ndim == 3 else y
 
-    def _shifted(self, n, size, device):
+    def _shifted(self, n, size, device, generator):
         """Which pixel each pixel of an axis is taken from, (n, size)."""
-        shift = torch.randint(-self.shift, self.shift + 1, (n, 1), device=device)
+        low, high = -self.shift, self.shift + 1
+        shift = torch.randint(low, high, (n, 1), device=device, generator=generator)
         at = (torch.arange(size, device=device) + shift).abs()
         return (size - 1) - ((size - 1) - at).abs()
 

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 
-class InputNorm(nn.Module):
-    """Turn raw pixels of any type into standardised numbers, channel by channel.
+class Normalize(nn.Module):
+    """Turn raw pixels of any type into standardized numbers, channel by channel.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class InputNorm(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> norm = InputNorm(mean=torch.tensor([100.0]), scale=torch.tensor([50.0]))
+    >>> norm = Normalize(mean=torch.tensor([100.0]), scale=torch.tensor([50.0]))
     >>> norm(torch.tensor([[[[0, 50, 200]]]], dtype=torch.uint8)).tolist()
     [[[[-2.0, -1.0, 2.0]]]]
     """
@@ -32,7 +32,7 @@ class InputNorm(nn.Module):
         self.register_buffer("scale", scale.reshape(-1, 1, 1).clone())
 
     def forward(self, X):
-        """Standardised X, shape (n, channels, height, width), of the buffers' type."""
+        """Standardized X, shape (n, channels, height, width), of the buffers' type."""
         X = X.to(self.scale.dtype, memory_format=torch.channels_last)
         return (X - self.mean) / self.scale
 

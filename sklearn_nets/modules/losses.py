@@ -52,8 +52,8 @@ class Loss(nn.Module):
             return losses.sum(), residual
         return torch.dot(losses, weight), residual.mul_(weight)
 
-    def reported_scale(self, n_outputs: int) -> float:
-        """Factor from the minimised loss to the one that scikit-learn reports as `loss_`."""
+    def report_factor(self, n_outputs: int) -> float:
+        """Factor from the minimized loss to the one that scikit-learn reports as `loss_`."""
         return 1.0
 
     def forward(self, z, y, weight=None):
@@ -100,7 +100,7 @@ class BinaryCrossEntropy(Loss):
         return F.binary_cross_entropy_with_logits(z, y, reduction="none").sum(1)
 
 
-class SquaredError(Loss):
+class HalfSquaredError(Loss):
     """Half the squared error, summed over outputs; y has shape (n, n_outputs)."""
 
     out_activation = "identity"
@@ -111,7 +111,7 @@ class SquaredError(Loss):
     def per_sample(self, z, y):
         return (z - y).square().sum(1).mul(0.5)
 
-    def reported_scale(self, n_outputs):
+    def report_factor(self, n_outputs):
         # scikit-learn minimises the sum over outputs but reports the mean
         return 1.0 / n_outputs
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import nn
+
+from .._utils.device import threads
+from .interfaces import ManualGradient
 
 # In place, on fresh pre-activations only.
 ACTIVATIONS = {
@@ -37,7 +41,7 @@ class Linear(nn.Linear):
         pass
 
 
-class MLP(nn.Module):
+class MLP(nn.Module, ManualGradient):
     """Fully connected layers with one activation between them.
 
     Parameters
@@ -82,27 +86,24 @@ class MLP(nn.Module):
         """Raw outputs, shape (n, n_outputs), of X, shape (n, n_inputs)."""
         activate = ACTIVATIONS[self.activation]
         *hidden, last = self.layers
-        if self.predicts_by_numpy(X):
-            for layer in hidden:
-                X = activate(_linear_by_numpy(layer, X))
-            return _linear_by_numpy(last, X)
+        if multiplies_by_numpy(X):
+            # torch's threads, if it has more than one, would compete with numpy's for the cores
+            with threads(1) if len(X) > 1 else nullcontext():
+                for layer in hidden:
+                    X = activate(_linear_by_numpy(layer, X))
+                return _linear_by_numpy(last, X)
         for layer in hidden:
             X = activate(layer(X))
         # outputs first: few outputs make a product of few columns slow, and a softmax too
         return torch.addmm(last.bias[:, None], last.weight, X.t()).t()
 
-    @staticmethod
-    def predicts_by_numpy(X) -> bool:
-        """Whether `forward` multiplies by numpy's BLAS: on the host, where no graph is wanted.
+    def make_gradient(self, loss, alpha=0.0, report_factor=1.0) -> MLPGradient:
+        return MLPGradient(self, loss, alpha, report_factor)
 
-        It is a fifth faster there on large products. Its threads are its own; torch's, if it has
-        more than one meanwhile, fight them for the cores.
-        """
-        return X.device.type == "cpu" and not torch.is_grad_enabled()
 
-    def make_gradient(self, loss, alpha=0.0, scale=1.0) -> MLPGradient:
-        """Prepare the gradient of the penalised loss, to be called for batch after batch."""
-        return MLPGradient(self, loss, alpha, scale)
+def multiplies_by_numpy(X) -> bool:
+    """Whether products are numpy's, whose BLAS is a fifth faster: on the host, without a graph."""
+    return X.device.type == "cpu" and not torch.is_grad_enabled()
 
 
 def _linear_by_numpy(layer, X):
@@ -122,12 +123,12 @@ class MLPGradient:
     loss : Loss
     alpha : float
         Strength of the penalty.
-    scale : float
+    report_factor : float
         Factor on the loss that is returned, not on its gradient.
     """
 
-    def __init__(self, module, loss, alpha, scale):
-        self.loss, self.alpha, self.scale = loss, alpha, scale
+    def __init__(self, module, loss, alpha, report_factor):
+        self.loss, self.alpha, self.report_factor = loss, alpha, report_factor
         self.activate = ACTIVATIONS[module.activation]
         self.backward = BACKWARD[module.activation]
         self.layers = []
@@ -150,7 +151,7 @@ class MLPGradient:
         Returns
         -------
         tensor of shape ()
-            n times the penalised loss.
+            n times the penalized loss.
         """
         n, layers = len(X), self.layers
         activations = [X]
@@ -167,8 +168,8 @@ class MLPGradient:
             penalty = self.alpha * n / total
             value.mul_(n / total)
             delta.div_(total)
-        if self.scale != 1:
-            value.mul_(self.scale)
+        if self.report_factor != 1:
+            value.mul_(self.report_factor)
         torch.sum(delta, 1, out=grad_b)
         torch.mm(delta, activations[-1], out=grad_W)
         delta = delta.t()

@@ -20,7 +20,7 @@ def convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequ
     )
 
 
-class SegmentationModule(nn.Module):
+class UNet(nn.Module):
     """A U-Net: stages that halve the map, and a way back up that fuses the maps of every stage.
 
     The finest map has half the image's resolution, and the head's outputs are brought to full
@@ -45,7 +45,7 @@ class SegmentationModule(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> SegmentationModule(3, n_outputs=11)(torch.zeros(2, 3, 50, 70)).shape
+    >>> UNet(3, n_outputs=11)(torch.zeros(2, 3, 50, 70)).shape
     torch.Size([2, 11, 50, 70])
     """
 

@@ -12,7 +12,7 @@ from sklearn import neighbors as _reference
 from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score
 
-from .._utils.array_api import from_foreign, hand_back, is_tensor, to_numpy, to_tensor
+from .._utils.array_api import convert_like, from_array_api, is_tensor, to_numpy, to_tensor
 from .._utils.device import resolve_device
 from .._utils.sklearn_compat import check_is_fitted, fit_context, get_weights
 from .._utils.validation import validate_rows
@@ -143,7 +143,7 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         ValueError
             If the device is not known or not present, or as scikit-learn raises it.
         """
-        X = from_foreign(X)
+        X = from_array_api(X)
         device = resolve_device(self.device, X)
         on_host = _is_host(device) or not self._suits_accelerator(X)
         self.device_ = "cpu" if on_host else str(device)
@@ -193,8 +193,8 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         else:  # its search, or its words about a wrong n_neighbors
             found = super().kneighbors(to_numpy(X), n_neighbors, return_distance)
         if return_distance:
-            return tuple(hand_back(part, like=X) for part in found)
-        return hand_back(found, like=X)
+            return tuple(convert_like(part, like=X) for part in found)
+        return convert_like(found, like=X)
 
     def _searches_in_torch(self, X, k):
         check_is_fitted(self)
@@ -222,7 +222,7 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         device = self._fit_X.device if is_tensor(self._fit_X) else torch.device("cpu")
         points = to_tensor(self._fit_X, device)
         if X is not None:
-            queries = to_tensor(validate_rows(self, from_foreign(X), reset=False), device)
+            queries = to_tensor(validate_rows(self, from_array_api(X), reset=False), device)
             distances, indices = nearest(points, queries, k)
         else:
             distances, indices = nearest(points, points, k + 1)
@@ -264,10 +264,10 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
             Labels; of classes with equal votes the first.
         """
         if not self._searches_in_torch(X, self.n_neighbors):
-            return hand_back(super().predict(to_numpy(X)), like=X)
+            return convert_like(super().predict(to_numpy(X)), like=X)
         votes, classes = self._votes(X)
         labels = [c.take(v.argmax(1)) for v, c in zip(votes, classes)]
-        return hand_back(np.stack(labels, 1) if self.outputs_2d_ else labels[0], like=X)
+        return convert_like(np.stack(labels, 1) if self.outputs_2d_ else labels[0], like=X)
 
     def predict_proba(self, X):
         """Predict each class's share of the votes.
@@ -285,10 +285,10 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         if not self._searches_in_torch(X, self.n_neighbors):
             shares = super().predict_proba(to_numpy(X))
             if self.outputs_2d_:
-                return [hand_back(share, like=X) for share in shares]
-            return hand_back(shares, like=X)
+                return [convert_like(share, like=X) for share in shares]
+            return convert_like(shares, like=X)
         votes, _ = self._votes(X)
-        shares = [hand_back(v / v.sum(1, keepdims=True), like=X) for v in votes]
+        shares = [convert_like(v / v.sum(1, keepdims=True), like=X) for v in votes]
         return shares if self.outputs_2d_ else shares[0]
 
     def _votes(self, X):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .._utils.device import map_on_cores
+from .._utils.device import parallel_map
 
 TILE = 16  # distances of which only the least is looked at first
 SPARE = 3  # candidates kept beyond k, for the proof to hold
@@ -62,7 +62,7 @@ def nearest(X: torch.Tensor, Q: torch.Tensor, k: int) -> tuple[torch.Tensor, tor
     origin = X[:: max(1, len(X) // 1024)].double().median(0).values
     share = -(-len(Q) // torch.get_num_threads()) if X.device.type == "cpu" else len(Q)
     pieces = Q.split(max(1, min(QUERIES, share)))
-    found = map_on_cores(lambda q: _nearest(X, q, k, origin), pieces, X.device)
+    found = parallel_map(lambda q: _nearest(X, q, k, origin), pieces, X.device)
     distances, indices = zip(*found)
     return torch.cat(distances), torch.cat(indices)
 

@@ -15,11 +15,11 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from .._utils.array_api import (
-    from_foreign,
-    hand_back,
-    is_foreign,
+    convert_like,
+    decode_labels,
+    from_array_api,
+    is_array_api,
     is_tensor,
-    take_labels,
     to_numpy,
     to_tensor,
 )
@@ -164,7 +164,7 @@ class LinearSVC(svm.LinearSVC):
             If there is but one class; if `X` is a tensor on an accelerator and the parameters
             are for scikit-learn's code.
         """
-        X = from_foreign(X)
+        X = from_array_api(X)
         device = resolve_device(self.device, X)
         if device.type == "mps":
             device = torch.device("cpu")  # MPS has no float64
@@ -275,7 +275,7 @@ class LinearSVC(svm.LinearSVC):
     def _meets_tensors(self, X):
         """Whether X or the weights are of a kind that scikit-learn's code does not take."""
         check_is_fitted(self)
-        return is_tensor(X) or is_foreign(X) or is_tensor(self.coef_)
+        return is_tensor(X) or is_array_api(X) or is_tensor(self.coef_)
 
     def decision_function(self, X):
         """Signed distance to the hyperplanes, times the norm of their weights.
@@ -291,14 +291,14 @@ class LinearSVC(svm.LinearSVC):
         """
         if not self._meets_tensors(X):
             return super().decision_function(X)
-        like, X = X, validate_rows(self, from_foreign(X), reset=False)
+        like, X = X, validate_rows(self, from_array_api(X), reset=False)
         if is_tensor(X):
             coef, intercept = (to_tensor(a, X.device) for a in (self.coef_, self.intercept_))
             X = X.to(coef.dtype)
         else:
             coef, intercept = to_numpy(self.coef_), to_numpy(self.intercept_)
         scores = X @ coef.T + intercept
-        return hand_back(scores[:, 0] if scores.shape[1] == 1 else scores, like)
+        return convert_like(scores[:, 0] if scores.shape[1] == 1 else scores, like)
 
     def predict(self, X):
         """Predict the class of each sample.
@@ -314,9 +314,9 @@ class LinearSVC(svm.LinearSVC):
         """
         if not self._meets_tensors(X):
             return super().predict(X)
-        scores = from_foreign(self.decision_function(X))
+        scores = from_array_api(self.decision_function(X))
         code = scores.argmax(1) if scores.ndim == 2 else (scores > 0) * 1
-        return take_labels(self.classes_, code, like=X)
+        return decode_labels(self.classes_, code, like=X)
 
     def score(self, X, y, sample_weight=None) -> float:
         """Accuracy of the predicted classes.

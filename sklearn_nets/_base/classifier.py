@@ -1,0 +1,101 @@
+"""Nets that predict labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import type_of_target
+
+from .._utils.array_api import convert_like, to_numpy
+from .._utils.sklearn_compat import StrOptions, check_partial_fit_first_call, fit_context
+from .estimator import BaseNet, available_if_stochastic
+from .parameters import net_class, parameter
+from .tasks import classification
+
+
+@net_class
+class ClassifierNet(ClassifierMixin, BaseNet):
+    """Labels of one of two, one of many, or several of many classes."""
+
+    class_weight: Any = parameter(
+        None, [dict, list, StrOptions({"balanced"}), None],
+        """Factor for the weight of each class's samples; 'balanced' makes all classes weigh the
+        same. For multilabel y a list of one dict for each label.""",
+        words="dict, list of dicts, 'balanced' or None",
+    )  # fmt: skip
+
+    score = BaseNet.score  # not ClassifierMixin's, which knows no tensors
+
+    @available_if_stochastic
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Train one more epoch on the given data.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`; `y` need not hold every class.
+        classes : array-like of shape (n_classes,), default=None
+            All classes of all calls; needed in the first call.
+
+        Returns
+        -------
+        self : object
+            The estimator after one epoch more.
+        """
+        y, classes = to_numpy(y), to_numpy(classes)
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' is not supported by partial_fit, which does not see all "
+                "samples. Use compute_class_weight('balanced', classes=classes, y=y) of "
+                "sklearn.utils.class_weight, over all y, and pass its result as a dict."
+            )
+        first = check_partial_fit_first_call(self, classes)
+        if first and type_of_target(y).startswith("multilabel"):
+            classes = None  # the columns of y already name every class
+        run = self._make_run(X, y, sample_weight, incremental=True, classes=classes)
+        return self._train(run, X, y, sample_weight)
+
+    def _make_task(self, y, classes=None):
+        return classification(y, classes)
+
+    def _apply_class_weight(self, target, weight):
+        if self.class_weight is None:
+            return weight
+        factor = self._task.weights_of_classes(self.class_weight, target, weight)
+        return factor if weight is None else weight * factor
+
+    def predict_proba(self, X):
+        """Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor
+            Data of the kind seen in `fit`.
+
+        Returns
+        -------
+        y_prob : ndarray or torch.Tensor of shape (n_samples, n_classes)
+            Columns in the order of `classes_`.
+        """
+        return convert_like(self._probabilities(X, "predict_proba"), like=X)
+
+    def predict_log_proba(self, X):
+        """Predict the logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor
+            Data of the kind seen in `fit`.
+
+        Returns
+        -------
+        log_y_prob : ndarray or torch.Tensor of shape (n_samples, n_classes)
+        """
+        return convert_like(self._probabilities(X, "predict_log_proba").log(), like=X)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,192 @@
+"""One training run: everything that training needs, prepared, and nothing of the estimator."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._utils.random import TorchRandom
+from ..modules.augment import Augmentation
+from ..modules.interfaces import ManualGradient
+from .gradient import AutogradGradient
+from .loader import BatchLoader
+from .net import Net
+from .schedules import Constant
+from .stopping import Progress, StoppingRule
+
+
+@dataclass
+class EvalSet:
+    """A validation set: scored against encoded targets on the host, its loss on the device.
+
+    Parameters
+    ----------
+    X : tensor of shape (n, ...)
+        On the device, or on the host where the device has no room.
+    target : ndarray
+        Encoded targets.
+    weight : ndarray of shape (n,) or None
+    y, loss_weight : tensor
+        Targets and weights as the loss takes them, on the device.
+    predict : callable(z) -> tensor
+        Encoded predictions of raw outputs.
+    score : callable(target, prediction, weight) -> float
+        The greater the better.
+    batch_size : int
+        Samples of one forward pass.
+    """
+
+    X: torch.Tensor
+    target: np.ndarray
+    weight: np.ndarray | None
+    y: torch.Tensor
+    loss_weight: torch.Tensor
+    predict: Callable
+    score: Callable
+    batch_size: int
+
+    def evaluate(self, net: Net, report_factor: float) -> tuple[float, float]:
+        """Score and loss, without penalty."""
+        total, start, predictions = 0.0, 0, []
+        for z in net.forward_batches(self.X, self.batch_size):
+            batch = slice(start, start + len(z))
+            losses = net.criterion_.per_sample(z, self.y[batch])
+            total += torch.dot(losses, self.loss_weight[batch])
+            start = batch.stop
+            predictions.append(self.predict(z))
+        loss = float(total / self.loss_weight.sum()) * report_factor
+        prediction = torch.cat(predictions).cpu().numpy()
+        return float(self.score(self.target, prediction, self.weight)), loss
+
+
+@dataclass
+class TrainingRun:
+    """What `train` and `train_lbfgs` take.
+
+    Parameters
+    ----------
+    net : Net
+        Its weights are the start and, afterwards, the result.
+    loader : BatchLoader
+        The training data.
+    max_epochs : int
+        Epochs, or iterations of L-BFGS.
+    stopping : StoppingRule
+    progress : Progress
+        Where an earlier run stopped, if this one goes on with its net.
+    learning_rate : float
+        Initial learning rate.
+    schedule : callable(step) -> float
+        Factor on it.
+    alpha : float
+        Strength of the L2 penalty.
+    report_factor : float
+        From the loss that is minimized to the one that is reported.
+    eval_set : EvalSet, optional
+    augment : callable(X, y) -> (X, y), optional
+        Changes every training batch, on the device.
+    random : TorchRandom, optional
+        None where neither module nor augmentation draws from torch.
+    warn : bool
+        Whether to warn when `max_epochs` were not enough.
+    verbose : bool
+    """
+
+    net: Net
+    loader: BatchLoader
+    max_epochs: int
+    stopping: StoppingRule
+    progress: Progress
+    learning_rate: float = 0.001
+    schedule: Callable[[int], float] = field(default_factory=Constant)
+    alpha: float = 0.0
+    report_factor: float = 1.0
+    eval_set: EvalSet | None = None
+    augment: Callable | None = None
+    random: TorchRandom | None = None
+    warn: bool = True
+    verbose: bool = False
+
+    epoch: int = field(default=0, init=False)
+    step: int = field(default=0, init=False)
+    gradient: Callable = field(default=None, init=False, repr=False)
+
+    @property
+    def module(self) -> torch.nn.Module:
+        return self.net.module_
+
+    @property
+    def optimizer(self):
+        return self.net.optimizer_
+
+    def make_gradient(self, report_factor: float) -> Callable:
+        """The gradient of a batch: the module's own, or by automatic differentiation."""
+        loss = self.net.criterion_
+        if isinstance(self.module, ManualGradient):
+            return self.module.make_gradient(loss, self.alpha, report_factor)
+        augment = self.augment
+        if isinstance(augment, Augmentation) and self.random is not None:
+            augment = partial(augment, generator=self.random.generator)
+        return AutogradGradient(
+            self.module, loss, self.alpha, report_factor, augment=augment,
+            autocast_dtype=self.net.autocast_dtype,
+        )  # fmt: skip
+
+    def next_scalars(self, n: int) -> np.ndarray:
+        """What changes from step to step, for the next n steps, which count as taken."""
+        base = self.learning_rate * self.progress.rate_factor
+        rates = [base * self.schedule(step) for step in range(self.step, self.step + n)]
+        self.step += n
+        if self.schedule.every_step:  # too little at a time for momentum buffers to be rescaled
+            self.optimizer.param_groups[0]["lr"] = rates[-1]
+        else:
+            self.optimizer.set_learning_rate(rates[0])
+        return self.optimizer.step_scalars(rates)
+
+    def evaluate(self) -> float | None:
+        """Score the validation set, if there is one, and record score and loss."""
+        if self.eval_set is None:
+            return None
+        score, loss = self.eval_set.evaluate(self.net, self.report_factor)
+        self.progress.validation_scores.append(score)
+        self.progress.validation_losses.append(loss)
+        self.net.history.record("valid_loss", loss)
+        self.net.history.record("valid_score", score)
+        return score
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """A copy of the module's state."""
+        return {name: w.clone() for name, w in self.module.state_dict().items()}
+
+    def weights_are_finite(self) -> bool:
+        return all(bool(torch.isfinite(w).all()) for w in self.module.parameters())
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes while training, to go on from in another run of the same making."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "module": self.weights(),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "loader": copy.deepcopy(self.loader.state_dict()),
+            "progress": copy.deepcopy(vars(self.progress)),
+            "random": None if self.random is None else copy.deepcopy(self.random.state_dict()),
+            "history": copy.deepcopy(self.net.history),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of another run."""
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.loader.load_state_dict(state["loader"])
+        vars(self.progress).update(copy.deepcopy(state["progress"]))
+        if self.random is not None:
+            self.random.load_state_dict(state["random"])
+        self.net.history = copy.deepcopy(state["history"])

@@ -1,0 +1,29 @@
+"""What a module may declare beyond `nn.Module`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+
+class ManualGradient(ABC):
+    """A module that computes the gradient of its loss itself, without autograd."""
+
+    @abstractmethod
+    def make_gradient(self, loss, alpha: float = 0.0, report_factor: float = 1.0) -> Callable:
+        """Prepare the gradient of the penalized loss, to be called for batch after batch.
+
+        Parameters
+        ----------
+        loss : Loss
+        alpha : float
+            Strength of the L2 penalty.
+        report_factor : float
+            Factor on the loss that is returned, not on its gradient.
+
+        Returns
+        -------
+        callable(X, y, weight=None) -> tensor of shape ()
+            Leaves the gradient in every parameter's `grad` and returns n times the penalized
+            loss; is called without grad mode.
+        """
