@@ -8,7 +8,9 @@ import numpy as np
 import scipy.optimize
 import torch
 
+from .._utils.device import free_memory
 from .._utils.sklearn_compat import check_optimize_result
+from .loader import StreamedData
 from .run import TrainingRun
 
 
@@ -16,8 +18,16 @@ class Objective:
     """The penalized loss of all samples and its gradient, as functions of one flat vector."""
 
     def __init__(self, run: TrainingRun):
+        data = run.loader.data
+        if isinstance(data, StreamedData):
+            raise ValueError(
+                f"solver='lbfgs' takes all of X at once, but X ({data.X.nbytes / 2**30:.1f} GiB) "
+                f"has no room on {data.device} ({free_memory(data.device) / 2**30:.1f} GiB free, "
+                "half of it for data). Use solver='adam' or 'sgd', whose batches stream, or "
+                "device='cpu'."
+            )
         self.gradient = run.make_gradient(report_factor=1.0)  # the loss that its gradient is of
-        self.batch = run.loader.data.gather(slice(None))
+        self.batch = data.gather(slice(None))
         self.params = list(run.module.parameters())
 
     @torch.no_grad()

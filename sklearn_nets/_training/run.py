@@ -15,7 +15,7 @@ from .._utils.random import TorchRandom
 from ..modules.augment import Augmentation
 from ..modules.interfaces import ManualGradient
 from .gradient import AutogradGradient
-from .loader import BatchLoader
+from .loader import BatchLoader, DeviceData, StreamedData
 from .net import Net
 from .schedules import Constant
 from .stopping import Progress, StoppingRule
@@ -27,13 +27,10 @@ class EvalSet:
 
     Parameters
     ----------
-    X : tensor of shape (n, ...)
-        On the device, or on the host where the device has no room.
+    data : DeviceData or StreamedData
     target : ndarray
         Encoded targets.
     weight : ndarray of shape (n,) or None
-    y, loss_weight : tensor
-        Targets and weights as the loss takes them, on the device.
     predict : callable(z) -> tensor
         Encoded predictions of raw outputs.
     score : callable(target, prediction, weight) -> float
@@ -42,25 +39,24 @@ class EvalSet:
         Samples of one forward pass.
     """
 
-    X: torch.Tensor
+    data: DeviceData | StreamedData
     target: np.ndarray
     weight: np.ndarray | None
-    y: torch.Tensor
-    loss_weight: torch.Tensor
     predict: Callable
     score: Callable
     batch_size: int
 
     def evaluate(self, net: Net, report_factor: float) -> tuple[float, float]:
         """Score and loss, without penalty."""
+        X, y, weight = self.data[:3]
         total, start, predictions = 0.0, 0, []
-        for z in net.forward_batches(self.X, self.batch_size):
+        for z in net.forward_batches(X, self.batch_size):
             batch = slice(start, start + len(z))
-            losses = net.criterion_.per_sample(z, self.y[batch])
-            total += torch.dot(losses, self.loss_weight[batch])
+            losses = net.criterion_.per_sample(z, y[batch].to(z.device))
+            total += losses.sum() if weight is None else losses @ weight[batch].to(z.device)
             start = batch.stop
             predictions.append(self.predict(z))
-        loss = float(total / self.loss_weight.sum()) * report_factor
+        loss = float(total) / (len(X) if weight is None else float(weight.sum())) * report_factor
         prediction = torch.cat(predictions).cpu().numpy()
         return float(self.score(self.target, prediction, self.weight)), loss
 

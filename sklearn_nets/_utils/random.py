@@ -39,6 +39,7 @@ class TorchRandom:
         known = device.type in ("cpu", "cuda", "mps")
         self.generator = torch.Generator(device).manual_seed(seed) if known else None
         self._default = None  # states of torch's default generators in this fit's sequence
+        self._is_default = False
 
     @contextmanager
     def as_default(self):
@@ -53,15 +54,18 @@ class TorchRandom:
                     _seed_default(self.seed, self.device)
                 else:
                     _set_default_states(self._default, self.device)
+                self._is_default = True
                 yield
             finally:
                 self._default = _default_states(self.device)
+                self._is_default = False
                 _set_default_states(before, self.device)
 
     def state_dict(self) -> dict:
         """States of the generator and of this fit's sequence of the default ones."""
         generator = None if self.generator is None else self.generator.get_state()
-        return {"generator": generator, "default": self._default}
+        default = _default_states(self.device) if self._is_default else self._default
+        return {"generator": generator, "default": default}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on where another fit's random numbers were."""

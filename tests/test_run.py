@@ -1,0 +1,193 @@
+"""A training run on its own: resumed, heard by callbacks, and apart from the rest of the process."""
+
+import pickle
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import cross_val_predict
+from skorch.callbacks import Callback
+
+from sklearn_nets import CNNClassifier, MLPClassifier, MLPRegressor, RandomFlipShift, ViTClassifier
+from sklearn_nets._training.loop import train
+from sklearn_nets._utils.device import threads
+from sklearn_nets._utils.random import draws_from_default
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+X, Y = load_digits(return_X_y=True)
+X, Y = X[:200] / 16, Y[:200]
+IMAGES = X.reshape(-1, 8, 8)
+
+
+class StopAfter(Callback):
+    """Ends training after some epochs, as skorch's own EarlyStopping does, and keeps its state."""
+
+    run = state = None
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.epochs:
+            if self.run is not None:
+                self.state = pickle.dumps(self.run.state_dict())
+            raise KeyboardInterrupt
+
+
+RESUMED = {
+    "adam": (MLPClassifier(9), X),
+    "sgd": (MLPClassifier(9, solver="sgd", learning_rate="invscaling", power_t=0.1), X),
+    "adaptive": (MLPClassifier(9, solver="sgd", learning_rate="adaptive", tol=9, n_iter_no_change=1), X),
+    "one cycle": (MLPClassifier(9, learning_rate="onecycle"), X),
+    "early stopping": (MLPClassifier(9, early_stopping=True), X),
+    "cnn": (CNNClassifier((4,), solver="adamw", augment=RandomFlipShift(0.5, 1)), IMAGES),
+    "vit": (ViTClassifier(embed_dim=8, depth=1, num_heads=2, dropout=0.3), IMAGES),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RESUMED)
+def test_a_resumed_run_ends_as_the_uninterrupted_one(case):
+    estimator, data = RESUMED[case]
+    estimator.set_params(max_iter=6, batch_size=32, random_state=0)
+    whole = estimator._make_run(data, Y, None)
+    train(whole)
+    stop = StopAfter(2)
+    stop.run = first = estimator.set_params(callbacks=[stop])._make_run(data, Y, None)
+    train(first)
+    assert first.epoch == 2
+    second = estimator.set_params(callbacks=None)._make_run(data, Y, None)
+    second.load_state_dict(pickle.loads(stop.state))
+    torch.manual_seed(99)  # no part of it
+    train(second)
+    assert second.epoch == whole.epoch
+    assert second.progress.loss_curve == whole.progress.loss_curve
+    assert second.net.history[:, "train_loss"] == whole.net.history[:, "train_loss"]
+    for name, weight in second.module.state_dict().items():
+        assert torch.equal(weight, whole.module.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("estimator", "data", "target"),
+    [
+        (MLPClassifier(9, max_iter=3, random_state=0), X.astype(np.float32), Y),
+        (CNNClassifier((4,), max_iter=2, random_state=0), IMAGES[:, None], Y),
+        (
+            MLPRegressor(hidden_layer_sizes=9, max_iter=3, random_state=0),
+            X,
+            Y[:, None].astype(float),
+        ),
+    ],
+    ids=["mlp", "cnn", "regressor"],
+)
+def test_net_is_a_skorch_net(estimator, data, target):
+    net = estimator.fit(data, target.ravel()).net_
+    if hasattr(estimator, "predict_proba"):
+        assert_allclose(net.predict_proba(data), estimator.predict_proba(data), rtol=1e-6)
+    else:
+        assert_allclose(net.predict(data)[:, 0], estimator.predict(data))
+    net.set_params(max_epochs=4, batch_size=32, verbose=0)
+    net.partial_fit(data, target)
+    losses = np.mean(net.history[-4:, "batches", :, "train_loss"], axis=1)
+    assert losses[-1] < losses[0]
+
+
+class Listener(Callback):
+    def initialize(self):
+        self.heard = []
+        return self
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.heard.append("begin")
+
+    def on_epoch_end(self, net, **kwargs):
+        self.heard.append(net.history[-1, "train_loss"])
+
+
+def test_callbacks_hear_iterations_of_lbfgs_as_epochs():
+    listener = Listener()
+    model = MLPClassifier(5, solver="lbfgs", max_iter=7, callbacks=[listener], random_state=0)
+    model.fit(X, Y)
+    assert listener.heard[::2] == ["begin"] * 7
+    assert listener.heard[1::2] == model.history_[:, "train_loss"]
+    assert len(model.history_) == model.n_iter_ == 7
+    stopped = MLPClassifier(5, solver="lbfgs", max_iter=7, callbacks=[StopAfter(3)], random_state=0)
+    assert len(stopped.fit(X, Y).history_) == 3
+
+
+def test_nothing_is_left_of_an_earlier_fit():
+    model = MLPClassifier(5, max_iter=2, random_state=0).fit(X, Y, X_val=X, y_val=Y)
+    assert len(model.validation_scores_) == len(model.loss_curve_) == 2
+    model.set_params(solver="lbfgs").fit(X, Y)
+    for name in ("validation_scores_", "validation_loss_curve_", "loss_curve_", "best_loss_"):
+        assert not hasattr(model, name), name
+
+
+# --------------------------------------------------------------------- beside others in the process
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        CNNClassifier((4,), max_iter=2, random_state=0),
+        CNNClassifier((4,), max_iter=2, random_state=0, augment=RandomFlipShift(0.5, 1)),
+        CNNClassifier(
+            (4,), max_iter=2, random_state=0, augment=lambda X, y: (X + torch.rand(1), y)
+        ),
+        ViTClassifier(embed_dim=8, depth=1, num_heads=2, dropout=0.3, max_iter=2, random_state=0),
+    ],
+    ids=["plain", "augmented", "own augmentation", "dropout"],
+)
+def test_fits_in_threads_are_reproducible(net):
+    def predictions(n_jobs):
+        with joblib.parallel_backend("threading"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return cross_val_predict(net, IMAGES, Y, cv=4, n_jobs=n_jobs, method="predict_proba")
+
+    before = torch.get_rng_state()
+    one_by_one = predictions(1)
+    for _ in range(3):
+        assert_array_equal(predictions(4), one_by_one)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_overlapping_limits_of_threads_leave_none_behind():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    barrier = Barrier(4)
+
+    def limited(i):
+        barrier.wait()
+        for _ in range(100):
+            with threads(1):
+                assert torch.get_num_threads() == 1
+                with threads(2):
+                    assert torch.get_num_threads() == 1
+                assert torch.get_num_threads() == 1
+
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(limited, range(4)))
+        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_which_modules_draw_from_the_default_generators():
+    nn = torch.nn
+    quiet = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Dropout(0.0))
+    assert not draws_from_default(quiet)
+
+    class Own(nn.Module):
+        pass
+
+    for module in (nn.Dropout(0.1), nn.Dropout2d(0.1), nn.RReLU(), nn.LSTM(2, 2), Own()):
+        assert draws_from_default(nn.Sequential(nn.Linear(2, 2), module))
