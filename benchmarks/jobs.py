@@ -114,6 +114,7 @@ def mlp_predict(load, hidden, n_rows, calls, dtype):
 
 def image_fit(kind, dtype_name="float32", device="cpu", n=2000, epochs=1):
     """Ours against a hand-written loop over the same module on the same resident tensors."""
+    from sklearn_nets._utils.array_api import dtype_of
     from sklearn_nets.segmentation import SegmentationNet
     from sklearn_nets.vision import CNNClassifier, ViTClassifier
 
@@ -135,7 +136,7 @@ def image_fit(kind, dtype_name="float32", device="cpu", n=2000, epochs=1):
         loss, target = F.cross_entropy, y.astype(np.int64)
     X_t, y_t = torch.from_numpy(X).to(device), torch.from_numpy(target).to(device)
     fitting(estimator, X, y)()
-    amp = estimator.net_.autocast_dtype
+    amp = dtype_of(estimator.net_.autocast_dtype)
     module = estimator.net_.module_
 
     def hand():

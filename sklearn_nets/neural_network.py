@@ -64,7 +64,7 @@ class _MLPMixin:
         return validate_rows(self, X, y, reset=reset, dtype=dtype, y_numeric=self._y_numeric)
 
     def _choose_precision(self, X, device):
-        return row_precision(self.precision, X, device)
+        return row_precision(self.precision, X, device, self.solver)
 
     def _make_module(self, X, weight, random_state):
         hidden = self.hidden_layer_sizes

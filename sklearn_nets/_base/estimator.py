@@ -111,24 +111,6 @@ class BaseNet(Preparation, CallbackSupportMixin, BaseEstimator):
         run = self._make_run(X, y, sample_weight, eval_data)
         return self._train(run, X, y, sample_weight)
 
-    @available_if_stochastic
-    @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
-        """Train one more epoch on the given data.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in `fit`.
-
-        Returns
-        -------
-        self : object
-            The estimator after one epoch more.
-        """
-        run = self._make_run(X, y, sample_weight, incremental=True)
-        return self._train(run, X, y, sample_weight)
-
     def _trainer(self) -> Callable[[TrainingRun], None]:
         """The way to train."""
         if self.solver == "lbfgs":
@@ -193,9 +175,7 @@ class BaseNet(Preparation, CallbackSupportMixin, BaseEstimator):
             is, but numpy for strings.
         """
         check_is_fitted(self, "net_")
-        prediction = self._forward(X, self._task.predict, "predict")
-        if prediction.is_floating_point():
-            prediction = prediction.to(self._precision.output_dtype(X))
+        prediction = self._forward(X, lambda z, dtype: self._task.predict(z), "predict")
         return self._task.decode(prediction, like=X)
 
     def score(self, X, y, sample_weight=None):
@@ -219,20 +199,25 @@ class BaseNet(Preparation, CallbackSupportMixin, BaseEstimator):
         return self._task.score(*arrays)
 
     def _forward(self, X, decode: Callable, method: str) -> torch.Tensor:
-        """Decode the raw outputs of X in memory that does not grow with X."""
+        """Decode the raw outputs of X in memory that does not grow with X.
+
+        `decode` takes raw outputs and the type to answer in, which floating point answers have.
+        """
         self._check_same_namespace(X, method)
         data = self._validate_data(from_array_api(X), reset=False)
         data = to_tensor(data, data.device if is_tensor(data) else torch.device("cpu"))
-        parts = [decode(z) for z in self.net_.forward_batches(data, self._predict_batch_size)]
+        dtype = self._precision.output_dtype(data)
+        outputs = self.net_.forward_batches(data, self._predict_batch_size)
+        parts = [decode(z, dtype) for z in outputs]
         answer = parts[0] if len(parts) == 1 else torch.cat(parts)
+        answer = answer.to(dtype) if answer.is_floating_point() else answer
         return answer.cpu() if answer.device.type == "mps" else answer  # mps knows no float64
 
     def _probabilities(self, X, method):
         """The loss's activation, one column or map for each class, in the type of the answer."""
         check_is_fitted(self, "net_")
-        dtype, task = self._precision.output_dtype(X), self._task
-        activation = self.net_.criterion_.activation
-        return self._forward(X, lambda z: task.probabilities(activation(z.to(dtype))), method)
+        activation, columns = self.net_.criterion_.activation, self._task.probabilities
+        return self._forward(X, lambda z, dtype: columns(activation(z.to(dtype))), method)
 
     def _check_same_namespace(self, X, method):
         """Under dispatch, refuse X of another library or device than in fit, as scikit-learn."""

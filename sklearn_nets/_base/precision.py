@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+
+from .._utils.array_api import dtype_of
 
 
 class Precision(NamedTuple):
@@ -26,16 +29,13 @@ class Precision(NamedTuple):
 
     @property
     def dtype(self) -> torch.dtype:
-        return getattr(torch, self.weights)
-
-    @property
-    def autocast_dtype(self) -> torch.dtype | None:
-        return None if self.autocast is None else getattr(torch, self.autocast)
+        return dtype_of(self.weights)
 
     def output_dtype(self, X) -> torch.dtype:
         """The type scikit-learn would answer in: that of X and of the weights together."""
-        narrow = name_of_dtype(X) in {"float32", "float16", "bfloat16"}
-        return torch.float32 if narrow and self.output != "float64" else torch.float64
+        own = name_of_dtype(X).replace("bfloat16", "float16")
+        together = np.result_type(own, self.output, np.float32)
+        return torch.float32 if together == np.float32 else torch.float64
 
 
 def name_of_dtype(X) -> str:
@@ -43,14 +43,17 @@ def name_of_dtype(X) -> str:
     return str(getattr(X, "dtype", "")).rpartition(".")[2]
 
 
-def row_precision(precision: str, X, device: torch.device) -> Precision:
-    """Types for rows: X's own on the CPU, as in scikit-learn, float32 on an accelerator."""
+def row_precision(precision: str, X, device: torch.device, solver: str) -> Precision:
+    """Types for rows: X's own on the CPU, as in scikit-learn, float32 on an accelerator.
+
+    'lbfgs' computes in float64 on the CPU, as scipy's solver does.
+    """
     if precision == "bfloat16":
         raise ValueError(
             "A perceptron computes in float32 or float64, got precision='bfloat16'. "
             "Use precision='auto'."
         )
-    own = name_of_dtype(X)
+    own = "float64" if solver == "lbfgs" else name_of_dtype(X)
     if precision == "auto":
         precision = own if device.type == "cpu" else "float32"
     return Precision(precision, None, own)

@@ -24,7 +24,7 @@ from .._training.optimizers import SGD, Adam
 from .._training.run import EvalSet, TrainingRun
 from .._training.schedules import Constant, InverseScaling, OneCycle
 from .._training.stopping import Progress, StoppingRule
-from .._utils.array_api import from_array_api, is_tensor, namespace_and_device
+from .._utils.array_api import dtype_of, from_array_api, is_tensor, namespace_and_device
 from .._utils.device import resolve_device
 from .._utils.random import TorchRandom
 from .._utils.validation import validate_weight
@@ -61,9 +61,9 @@ class Preparation(NetParameters, ABC):
         """Combine sample and class weights."""
         return weight
 
-    def _input_dtype(self) -> torch.dtype | None:
-        """The type in which X is held and comes to the module; None for its own."""
-        return self._precision.dtype
+    def _input_dtype(self) -> str | None:
+        """Name of the type in which X is held and comes to the module; None for its own."""
+        return self._precision.weights
 
     def _torch_random(self, random_state, device) -> TorchRandom | None:
         """torch's random numbers for one fit; None where nothing is drawn from torch."""
@@ -130,7 +130,7 @@ class Preparation(NetParameters, ABC):
     def _place(self, data, target, weight, device):
         weights_dtype = self._precision.dtype
         return place(
-            data, target, weight, device, dtype=self._input_dtype(),
+            data, target, weight, device, dtype=dtype_of(self._input_dtype()),
             y_dtype=self._task.target_dtype or weights_dtype, weight_dtype=weights_dtype,
         )  # fmt: skip
 
@@ -206,7 +206,7 @@ class Preparation(NetParameters, ABC):
         net = Net(
             module.to(device, self._precision.dtype),
             input_dtype=self._input_dtype(),
-            autocast_dtype=self._precision.autocast_dtype,
+            autocast_dtype=self._precision.autocast,
             criterion=loss,
             predict_nonlinearity=loss.activation,
             max_epochs=self.max_iter,
@@ -229,7 +229,7 @@ class Preparation(NetParameters, ABC):
         if progress is None or progress.early_stopping != early_stopping:
             progress = Progress.start(early_stopping)
         if not incremental:
-            progress.rate_factor = 1.0
+            progress.start_anew()
         if eval_set is not None and progress.validation_scores is None:
             progress.validation_scores, progress.validation_losses = [], []
         return progress
@@ -246,7 +246,7 @@ class Preparation(NetParameters, ABC):
                 self.power_t, loader.n_samples, len(loader), seen, warm_start=not incremental
             )
         return {
-            "max_epochs": 1 if incremental else self.max_iter,
+            "max_epochs": 1 if incremental and self.solver != "lbfgs" else self.max_iter,
             "stopping": StoppingRule(
                 tol=self.tol,
                 n_iter_no_change=self.n_iter_no_change,

@@ -123,7 +123,7 @@ class Classification(Task):
         self.n_outputs = len(classes)
 
     def encode(self, y):
-        y = flatten_column(to_dense(y))
+        y = to_dense(flatten_column(y))
         self._check_shape(y)
         labels = unique_labels(y)
         if len(np.setdiff1d(labels, self.classes, assume_unique=True)):
@@ -189,7 +189,7 @@ class Multiclass(Classification):
 
 
 class Binary(Classification):
-    """One of two classes, or of one class alone: one output."""
+    """One of two classes, or of one class alone, which is always predicted: one output."""
 
     def __init__(self, classes):
         super().__init__(classes)
@@ -202,11 +202,10 @@ class Binary(Classification):
         return BinaryCrossEntropy()
 
     def predict(self, z):
-        return z > 0
+        return z > 0 if len(self.classes) > 1 else torch.zeros_like(z, dtype=torch.bool)
 
     def decode(self, prediction, like):
-        codes = prediction[:, 0].long().clamp(max=len(self.classes) - 1)  # of one class, the first
-        return decode_labels(self.classes, codes, like)
+        return decode_labels(self.classes, prediction[:, 0].long(), like)
 
     def probabilities(self, p):
         return torch.cat([1 - p, p], dim=1)
@@ -250,7 +249,7 @@ class Multilabel(Classification):
 def classification(y, classes=None) -> Classification:
     """The task of labels: `classes` are all of them, by default those in y."""
     sparse = issparse(y)
-    y = flatten_column(to_dense(y))
+    y = to_dense(flatten_column(y))
     binarizer = LabelBinarizer().fit(y if classes is None else classes)
     if binarizer.y_type_.startswith("multilabel"):
         return Multilabel(binarizer.classes_, sparse)

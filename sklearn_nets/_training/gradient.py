@@ -6,6 +6,8 @@ from contextlib import nullcontext
 
 import torch
 
+from .._utils.array_api import dtype_of
+
 
 class AutogradGradient:
     """Loss and gradient of a batch: the weighted mean loss plus alpha / 2 · ||W||² / Σw.
@@ -20,8 +22,8 @@ class AutogradGradient:
         Factor on the loss that is returned, not on its gradient.
     augment : callable(X, y) -> (X, y), optional
         Changes every batch, on the device.
-    autocast_dtype : torch.dtype, optional
-        Type of autocast.
+    autocast_dtype : str, optional
+        Name of the type of autocast.
     """
 
     def __init__(
@@ -73,6 +75,6 @@ class AutogradGradient:
         return loss + norms.square_().sum() * (0.5 * n * strength)
 
 
-def autocast(device: torch.device, dtype: torch.dtype | None):
-    """torch's autocast to a type, or nothing for None."""
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+def autocast(device: torch.device, dtype: str | None):
+    """torch's autocast to a type of that name, or nothing for None."""
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype_of(dtype))

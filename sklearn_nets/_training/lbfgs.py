@@ -111,6 +111,7 @@ def train_lbfgs(run: TrainingRun, *, max_fun: int) -> None:
         warnings.warn("Training interrupted by user.", stacklevel=4)
     net.history[:] = [row for row in net.history if "train_loss" in row]  # not one cut short
     net.notify("on_train_end", X=run.loader, y=None)
+    net.module_.eval()
     if not run.weights_are_finite():
         raise ValueError(
             "Solver produced non-finite parameter weights. The input data may contain large "

@@ -152,6 +152,7 @@ def _end_epoch(run, loss) -> bool:
 
 def _finish(run, stopped):
     """Restore the best weights and warn of what did not converge."""
+    run.module.eval()
     if run.stopping.early_stopping:
         run.module.load_state_dict(run.progress.best_weights)
     if not run.weights_are_finite():

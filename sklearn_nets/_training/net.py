@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import skorch
 import torch
 from skorch.callbacks import EpochTimer
+from skorch.utils import get_map_location
 
-from .._utils.array_api import to_tensor
+from .._utils.array_api import dtype_of, to_tensor
 from .gradient import autocast
 
+HOLDS_TENSORS = ("module_", "criterion_", "optimizer_")
 ACCELERATOR_BATCH_FACTOR = 8  # more samples in one forward pass hide the launches of its kernels
 
 
@@ -24,15 +29,20 @@ class Net(skorch.NeuralNet):
     Parameters
     ----------
     module : nn.Module
-    input_dtype : torch.dtype or None
-        Type in which X comes to the module; None for its own.
-    autocast_dtype : torch.dtype or None
-        Type of autocast on the device.
+    input_dtype : str or None
+        Name of the type in which X comes to the module; None for its own.
+    autocast_dtype : str or None
+        Name of the type of autocast on the device.
     **kwargs
         skorch's.
     """
 
     def __init__(self, module, *, input_dtype=None, autocast_dtype=None, **kwargs):
+        for m in module.modules():  # a copy holds equal names once, and is to have the same hash
+            for named in (m._modules, m._parameters, m._buffers):
+                items = list(named.items())
+                named.clear()
+                named.update((sys.intern(name), value) for name, value in items)
         super().__init__(module, **kwargs)
         self.input_dtype = input_dtype
         self.autocast_dtype = autocast_dtype
@@ -43,7 +53,7 @@ class Net(skorch.NeuralNet):
     def infer(self, x, **fit_params):
         """Raw outputs of a batch, from whatever device it comes."""
         device = next(self.module_.parameters()).device
-        x = to_tensor(x, device, self.input_dtype)
+        x = to_tensor(x, device, dtype_of(self.input_dtype))
         with autocast(device, self.autocast_dtype):
             z = self.module_(x, **fit_params)
         return z.float() if self.autocast_dtype else z
@@ -60,8 +70,22 @@ class Net(skorch.NeuralNet):
             yield z
 
     def __getstate__(self):
-        return {**super().__getstate__(), "module": None}  # `module_` is the same object
+        # torch.save, whose bytes do not depend on addresses as pickle's do, so that equal nets have
+        # equal hashes; what is held twice is saved once
+        state = {**vars(self), "module": None, "criterion": None, "predict_nonlinearity": None}
+        tensors = {name: state.pop(name) for name in HOLDS_TENSORS if name in state}
+        buffer = io.BytesIO()
+        torch.save(tensors, buffer)
+        return {**state, "tensors": buffer.getvalue()}
 
     def __setstate__(self, state):
-        super().__setstate__(state)
-        self.module = self.module_
+        map_location = get_map_location(state["device"])  # the CPU where the device is missing
+        buffer = io.BytesIO(state.pop("tensors"))
+        vars(self).update(state, device=self._check_device(state["device"], map_location))
+        vars(self).update(torch.load(buffer, map_location=map_location, weights_only=False))
+        if "module_" in vars(self):
+            vars(self).update(
+                module=self.module_,
+                criterion=self.criterion_,
+                predict_nonlinearity=self.criterion_.activation,
+            )

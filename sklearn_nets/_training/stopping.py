@@ -30,6 +30,12 @@ class Progress:
             return cls(early_stopping, best_score=-np.inf)
         return cls(early_stopping, best_loss=np.inf)
 
+    def start_anew(self) -> None:
+        """Go on with the same net in another `fit`, whose validation set may be another one."""
+        self.rate_factor = 1.0
+        if self.early_stopping:
+            self.best_score, self.best_weights, self.no_improvement = -np.inf, None, 0
+
     def update(self, loss, score, tol) -> bool:
         """Take in one epoch; return whether its weights are the best so far."""
         if not self.early_stopping:

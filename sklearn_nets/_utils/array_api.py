@@ -91,6 +91,11 @@ def decode_labels(classes: np.ndarray, codes: torch.Tensor, like):
     return classes[to_numpy(codes)]
 
 
+def dtype_of(name: str | None) -> torch.dtype | None:
+    """torch's type of a name; fitted estimators hold names, which any file format can store."""
+    return None if name is None else getattr(torch, name)
+
+
 def namespace_and_device(X) -> tuple[str, str]:
     """Name of the library and of the device of X, as the array API standard tells them apart."""
     if is_tensor(X):

@@ -7,6 +7,8 @@ respect to the raw outputs z is simply ``activation(z) - y``. A net that writes 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -64,6 +66,17 @@ class Loss(nn.Module):
         return torch.dot(weight, losses) / weight.sum()
 
 
+def clip_log_loss(losses):
+    """The loss of probabilities clipped to [eps, 1 - eps], as scikit-learn reports it.
+
+    The gradient is that of the loss as it is: where autograd needs it, nothing is clipped.
+    """
+    if losses.requires_grad:
+        return losses
+    eps = torch.finfo(losses.dtype).eps
+    return losses.clamp_(-math.log1p(-eps), -math.log(eps))
+
+
 class CrossEntropy(Loss):
     """Softmax cross-entropy; y holds class indices, shape (n,), int64."""
 
@@ -74,18 +87,18 @@ class CrossEntropy(Loss):
         return torch.softmax(z.t().contiguous(), dim=0).t()
 
     def per_sample(self, z, y):
-        return F.cross_entropy(z, y, reduction="none")
+        return clip_log_loss(F.cross_entropy(z, y, reduction="none"))
 
     def residual(self, zt, y, weight=None):
         log_p = torch.log_softmax(zt, dim=0)
         index = y.unsqueeze(0)
-        of_class = log_p.gather(0, index)
+        losses = clip_log_loss(log_p.gather(0, index).neg_()[0])
         # d/dz of -log softmax(z)[y] is softmax(z) minus the indicator of y
         residual = log_p.exp_()
         residual.scatter_add_(0, index, residual.new_full((), -1.0).expand_as(index))
         if weight is None:
-            return of_class.sum().neg_(), residual
-        return torch.dot(of_class[0], weight).neg_(), residual.mul_(weight)
+            return losses.sum(), residual
+        return torch.dot(losses, weight), residual.mul_(weight)
 
 
 class BinaryCrossEntropy(Loss):
@@ -97,7 +110,8 @@ class BinaryCrossEntropy(Loss):
         return torch.sigmoid(z)
 
     def per_sample(self, z, y):
-        return F.binary_cross_entropy_with_logits(z, y, reduction="none").sum(1)
+        losses = F.binary_cross_entropy_with_logits(z, y, reduction="none")
+        return clip_log_loss(losses).sum(1)
 
 
 class HalfSquaredError(Loss):
