@@ -23,9 +23,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from scipy.sparse import issparse
-from sklearn.utils import get_tags
-
 __all__ = ["patch_sklearn", "unpatch_sklearn"]
 
 REPLACED = {
@@ -89,9 +86,7 @@ def patch_sklearn() -> Patch:
     `LinearSVC`. Modules of one's own keep what they imported before: patch first, import
     scikit-learn's classes then. Calling it again changes nothing.
 
-    What is pickled under the patch needs this package to load, and no patch. A net that meets
-    sparse `X`, which the nets here do not take, turns into scikit-learn's own class and stays
-    it; in a worker process, which is not patched, its error stands.
+    What is pickled under the patch needs this package to load, and no patch.
 
     Returns
     -------
@@ -123,7 +118,7 @@ def patch_sklearn() -> Patch:
                 rebind(original, ours)
                 _undo.callback(rebind, ours, original)
                 for method in {"fit", "partial_fit"}.intersection(dir(ours)):
-                    _record(ours, method, original, _fits)
+                    _record(ours, method, _fits)
         return Patch(_fits, outermost)
 
 
@@ -169,21 +164,21 @@ def rebind(old: type, new: type) -> None:
             setattr(module, name, new)
 
 
-def _record(ours: type, method: str, original: type, fits: list[Fit]) -> None:
+def _record(ours: type, method: str, fits: list[Fit]) -> None:
     """Wrap a method of `ours` in a record until the patch is undone."""
     own = vars(ours).get(method)
     if own is None:
         _undo.callback(delattr, ours, method)
     else:
         _undo.callback(setattr, ours, method, own)
-    setattr(ours, method, _Recorded(inspect.getattr_static(ours, method), ours, original, fits))
+    setattr(ours, method, _Recorded(inspect.getattr_static(ours, method), fits))
 
 
 class _Recorded:
     """A method that adds its call to a list; a descriptor, so that `available_if` stays one."""
 
-    def __init__(self, method, ours: type, original: type, fits: list[Fit]):
-        self.method, self.ours, self.original, self.fits = method, ours, original, fits
+    def __init__(self, method, fits: list[Fit]):
+        self.method, self.fits = method, fits
 
     def __get__(self, estimator, owner=None):
         method = self.method.__get__(estimator, owner)
@@ -192,33 +187,12 @@ class _Recorded:
 
         @functools.wraps(method)
         def recorded(*args, **kwargs):
-            if self._sparse_is_too_much(estimator, *args[:1], **kwargs):
-                self._turn_into_original(estimator)
-                result = getattr(estimator, method.__name__)(*args, **kwargs)
-                self.fits.append(Fit(self.original.__name__, "cpu", "sparse X"))
-                return result
             result = method(*args, **kwargs)
             device, reason = (getattr(estimator, a, None) for a in ("device_", "fallback_"))
             self.fits.append(Fit(type(estimator).__name__, str(device or "cpu"), reason))
             return result
 
         return recorded
-
-    def _turn_into_original(self, estimator) -> None:
-        shared = self.original().get_params(deep=False)
-        twin = self.original(**{name: getattr(estimator, name) for name in shared})
-        estimator.__class__ = self.original
-        vars(estimator).update(vars(twin))
-
-    def _sparse_is_too_much(self, estimator, X=None, **ignored) -> bool:
-        # a subclass of the user's is never turned into another class: the net's error tells
-        return (
-            issparse(X)
-            and type(estimator) is self.ours
-            # nor is a net that was trained already: its training would be lost
-            and not (self.method.__name__ == "partial_fit" and hasattr(estimator, "net_"))
-            and not get_tags(estimator).input_tags.sparse
-        )
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -61,7 +61,9 @@ class _MLPMixin:
     def _validate_data(self, X, y="no_validation", *, reset):
         # what is trained on becomes floating point here; what is predicted on later, on the device
         dtype = "numeric" if isinstance(y, str) else [np.float64, np.float32]
-        return validate_rows(self, X, y, reset=reset, dtype=dtype, y_numeric=self._y_numeric)
+        return validate_rows(
+            self, X, y, reset=reset, dtype=dtype, y_numeric=self._y_numeric, sparse=True
+        )
 
     def _choose_precision(self, X, device):
         return row_precision(self.precision, X, device, self.solver)
@@ -74,6 +76,11 @@ class _MLPMixin:
         sizes = [X.shape[1], *hidden, self.n_outputs_]
         self.n_layers_ = len(sizes)
         return MLP(sizes, self.activation, self._precision.dtype).initialize(random_state)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     @property
     def coefs_(self) -> list:
@@ -108,7 +115,8 @@ class MLPClassifier(_MLPMixin, ClassifierNet):
 
     The counterpart of `sklearn.neural_network.MLPClassifier` on torch: the same parameters and
     fitted attributes and, in float64 on the CPU, from the same `random_state` the same net up to
-    rounding. It minimises the log-loss; sparse X is not read.
+    rounding. It minimizes the log-loss.
+    Sparse rows stay sparse in memory: a batch of them becomes dense.
 
     Parameters
     ----------
@@ -155,7 +163,7 @@ class MLPRegressor(_MLPMixin, RegressorNet):
 
     The counterpart of `sklearn.neural_network.MLPRegressor` on torch: the same parameters and
     fitted attributes and, in float64 on the CPU, from the same `random_state` the same net up to
-    rounding. Sparse X is not read.
+    rounding. Sparse rows stay sparse in memory: a batch of them becomes dense.
 
     Parameters
     ----------

@@ -71,7 +71,6 @@ EXCUSED = {
     "neural_network/tests/test_mlp.py::test_gradient": "calls the private _loss_grad_lbfgs",
     "neural_network/tests/test_mlp.py::test_learning_rate_warmstart": "reads private _optimizer",
     "neural_network/tests/test_mlp.py::test_adaptive_learning_rate": "reads private _optimizer",
-    "neural_network/tests/test_mlp.py::test_sparse_matrices": "the nets take no sparse X",
 }
 
 

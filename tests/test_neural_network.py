@@ -4,15 +4,23 @@ import pickle
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 import skorch
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import coo_matrix, csc_matrix, csr_array, csr_matrix
+from scipy.sparse import random as sparse_random
 from sklearn import neural_network as reference
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_diabetes, load_digits, load_iris, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from sklearn_nets._training import lbfgs
 from sklearn_nets.modules import losses
 from sklearn_nets.modules.mlp import MLP
 from sklearn_nets.neural_network import MLPClassifier, MLPRegressor
@@ -392,3 +400,55 @@ def test_clone_and_repr(digits):
     assert MLPRegressor("poisson", (3,)).get_params()["loss"] == "poisson"
     ours, theirs = MLPClassifier().get_params(), reference.MLPClassifier().get_params()
     assert {name: ours[name] for name in theirs} == theirs
+
+
+# ------------------------------------------------------------------------------------- sparse rows
+
+
+@pytest.mark.parametrize("kind", [csr_array, csr_matrix, csc_matrix, coo_matrix])
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_sparse_rows_make_the_net_of_dense_ones(digits, kind, solver, early_stopping):
+    X, y = digits
+    settings = {
+        "solver": solver, "early_stopping": early_stopping, "max_iter": 5, "random_state": 0,
+    }  # fmt: skip
+    weight = np.arange(len(y)) % 3
+    dense = MLPClassifier(**settings).fit(X, y, sample_weight=weight)
+    sparse = MLPClassifier(**settings).fit(kind(X), y, sample_weight=weight)
+    assert_allclose(sparse.predict_proba(kind(X)), dense.predict_proba(X), rtol=1e-7)
+    theirs = reference.MLPClassifier(**settings).fit(kind(X), y)
+    ours = MLPClassifier(**settings).fit(kind(X), y)
+    assert_allclose(ours.predict_proba(kind(X)), theirs.predict_proba(kind(X)), rtol=1e-5)
+
+
+def test_sparse_rows_become_dense_a_few_at_a_time(monkeypatch):
+    X = sparse_random(3000, 2000, density=0.002, format="csr", random_state=0)
+    y = np.arange(3000) % 2
+    largest = []
+    toarray = csr_matrix.toarray
+
+    def noted(self, *arguments, **settings):
+        largest.append(self.shape[0])
+        return toarray(self, *arguments, **settings)
+
+    for name in ("csr_matrix", "csr_array"):
+        monkeypatch.setattr(getattr(scipy.sparse, name), "toarray", noted)
+    monkeypatch.setattr(lbfgs, "DENSE_VALUES", 2000 * 500)
+    for solver, most in (("adam", 200), ("lbfgs", 500)):
+        largest.clear()
+        model = MLPRegressor(hidden_layer_sizes=4, solver=solver, max_iter=2, random_state=0)
+        model.fit(X, y)
+        assert max(largest) == most
+        model.predict(X)
+        assert max(largest) <= 1024
+
+
+def test_encoded_categories_in_a_pipeline():
+    frame = pd.DataFrame({"color": ["red", "green", "blue", "red"] * 20, "size": range(80)})
+    y = (frame.color == "red") ^ (frame["size"] > 40)
+    encode = ColumnTransformer(
+        [("onehot", OneHotEncoder(), ["color"])], remainder=StandardScaler(), sparse_threshold=1.0
+    )
+    model = make_pipeline(encode, MLPClassifier(solver="lbfgs", random_state=0)).fit(frame, y)
+    assert model.score(frame, y) == 1.0

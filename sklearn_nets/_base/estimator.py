@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
@@ -205,7 +206,8 @@ class BaseNet(Preparation, CallbackSupportMixin, BaseEstimator):
         """
         self._check_same_namespace(X, method)
         data = self._validate_data(from_array_api(X), reset=False)
-        data = to_tensor(data, data.device if is_tensor(data) else torch.device("cpu"))
+        if not issparse(data):
+            data = to_tensor(data, data.device if is_tensor(data) else torch.device("cpu"))
         dtype = self._precision.output_dtype(data)
         outputs = self.net_.forward_batches(data, self._predict_batch_size)
         parts = [decode(z, dtype) for z in outputs]

@@ -82,7 +82,8 @@ class Preparation(NetParameters, ABC):
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "net_") or not (self.warm_start or incremental)
         data, y = self._validate_data(from_array_api(X), y, reset=first)
-        weight = validate_weight(sample_weight, len(data))
+        n = data.shape[0]
+        weight = validate_weight(sample_weight, n)
         device = resolve_device(self.device, data)
         if incremental and not first:  # the optimizer's state goes on where it is
             device = next(self.net_.module_.parameters()).device
@@ -105,7 +106,7 @@ class Preparation(NetParameters, ABC):
         loader = BatchLoader(
             source,
             rows=rows,
-            batch_size=self._batch_size(len(data) if rows is None else len(rows)),
+            batch_size=self._batch_size(n if rows is None else len(rows)),
             random_state=random_state if self.shuffle and stochastic else None,
         )
         if first or not incremental:
@@ -145,7 +146,7 @@ class Preparation(NetParameters, ABC):
         if eval_data is not None:
             X, y, w = eval_data
             X, y = self._validate_data(from_array_api(X), y, reset=False)
-            eval_data = make(X, self._task.encode(y), validate_weight(w, len(X)))
+            eval_data = make(X, self._task.encode(y), validate_weight(w, X.shape[0]))
         if self.solver == "lbfgs":
             return None, eval_data
         if weight is not None and not weight.all():

@@ -10,14 +10,19 @@ import torch
 
 from .._utils.device import free_memory
 from .._utils.sklearn_compat import check_optimize_result
-from .loader import StreamedData
+from .loader import DeviceData, StreamedData
 from .run import TrainingRun
+
+DENSE_VALUES = 2**22  # of sparse rows that are dense at a time
 
 
 class Objective:
-    """The penalized loss of all samples and its gradient, as functions of one flat vector."""
+    """The penalized loss of all samples and its gradient, as functions of one flat vector.
 
-    def __init__(self, run: TrainingRun):
+    Dense data is one batch; sparse rows become dense a few at a time.
+    """
+
+    def __init__(self, run: TrainingRun, report_factor: float = 1.0):
         data = run.loader.data
         if isinstance(data, StreamedData):
             raise ValueError(
@@ -26,8 +31,13 @@ class Objective:
                 "half of it for data). Use solver='adam' or 'sgd', whose batches stream, or "
                 "device='cpu'."
             )
-        self.gradient = run.make_gradient(report_factor=1.0)  # the loss that its gradient is of
-        self.batch = data.gather(slice(None))
+        n, n_features = data.X.shape
+        size = n if isinstance(data, DeviceData) else max(1, DENSE_VALUES // n_features)
+        self.data = data
+        self.pieces = [slice(start, start + size) for start in range(0, n, size)]
+        # a piece's share of Σw turns its penalty alpha / Σw_piece into that of the whole
+        self.gradient = run.make_gradient(report_factor, run.alpha / len(self.pieces))
+        self.total = n if data.weight is None else data.weight.sum()
         self.params = list(run.module.parameters())
 
     @torch.no_grad()
@@ -38,10 +48,18 @@ class Objective:
             p.copy_(piece.view_as(p))
 
     @torch.no_grad()
+    def evaluate(self):
+        """Loss and flat gradient at the net's weights."""
+        loss, gradient = 0.0, 0.0
+        for X, y, weight in map(self.data.gather, self.pieces):
+            share = (len(X) if weight is None else weight.sum()) / self.total
+            loss += self.gradient(X, y, weight) * (share / len(X))
+            gradient += flatten([p.grad for p in self.params]) * float(share)
+        return float(loss), gradient
+
     def __call__(self, theta):
         self.load(theta)
-        loss = self.gradient(*self.batch) / len(self.batch[0])
-        return float(loss), flatten([p.grad for p in self.params])
+        return self.evaluate()
 
 
 def flatten(tensors) -> np.ndarray:
@@ -117,6 +135,4 @@ def train_lbfgs(run: TrainingRun, *, max_fun: int) -> None:
             "Solver produced non-finite parameter weights. The input data may contain large "
             "values and need to be preprocessed."
         )
-    with torch.no_grad():
-        loss = run.make_gradient(run.report_factor)(*objective.batch)
-    run.progress.loss = float(loss) / run.loader.n_samples
+    run.progress.loss, _ = Objective(run, run.report_factor).evaluate()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array, csr_matrix, issparse
 
 from .._utils.array_api import to_tensor
 from .._utils.device import copy_to_device, fits_on_device
@@ -41,6 +42,32 @@ class DeviceData(NamedTuple):
         take = _slice if isinstance(rows, slice) else _index
         weight = None if self.weight is None else take(self.weight, rows)
         return take(self.X, rows), take(self.y, rows), weight
+
+    def batches(self, pieces) -> Iterator[Batch]:
+        """The batches of consecutive pieces of an epoch."""
+        return map(self.gather, pieces)
+
+
+class SparseData(NamedTuple):
+    """Sparse rows (CSR), which stay sparse on the host; a batch of them becomes dense."""
+
+    X: csr_matrix | csr_array
+    y: torch.Tensor
+    weight: torch.Tensor | None
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def index_device(self) -> torch.device:
+        """Where the indices of a batch are wanted."""
+        return torch.device("cpu")
+
+    def gather(self, rows) -> Batch:
+        """The batch of the given samples, on the device."""
+        X = self.X[rows if isinstance(rows, slice) else rows.numpy()]
+        rows = rows if isinstance(rows, slice) else rows.to(self.device)
+        weight = None if self.weight is None else self.weight[rows]
+        return to_tensor(X, self.device, self.dtype), self.y[rows], weight
 
     def batches(self, pieces) -> Iterator[Batch]:
         """The batches of consecutive pieces of an epoch."""
@@ -109,24 +136,32 @@ class StreamedData(NamedTuple):
         return X.to(self.device, self.dtype), y.to(self.device), weight
 
 
-def place(X, y, weight, device, *, dtype, y_dtype, weight_dtype) -> DeviceData | StreamedData:
-    """Put samples on the device, or, where it has no room for X, keep them on the host to stream.
+def place(X, y, weight, device, *, dtype, y_dtype, weight_dtype) -> Data:
+    """Put samples on the device; where it has no room for X, keep them on the host to stream.
 
     Parameters
     ----------
-    X, y : ndarray or tensor
+    X : ndarray, tensor or sparse matrix
+    y : ndarray or tensor
     weight : ndarray or None
     device : torch.device
     dtype, y_dtype : torch.dtype or None
         Types of X and y on the device; None keeps theirs.
     weight_dtype : torch.dtype
     """
-    resident = fits_on_device(X, device, dtype)
+    sparse = issparse(X)
+    resident = sparse or fits_on_device(X, device, dtype)
     where = device if resident else torch.device("cpu")
-    X = copy_to_device(X, device, dtype) if resident else to_tensor(X, where)
     y = to_tensor(y, where, y_dtype)
     weight = None if weight is None else to_tensor(weight, where, weight_dtype)
-    return DeviceData(X, y, weight) if resident else StreamedData(X, y, weight, device, dtype)
+    if sparse:
+        return SparseData(X.tocsr(), y, weight, device, dtype)
+    if resident:
+        return DeviceData(copy_to_device(X, device, dtype), y, weight)
+    return StreamedData(to_tensor(X, where), y, weight, device, dtype)
+
+
+Data = DeviceData | SparseData | StreamedData
 
 
 class BatchLoader:
@@ -138,7 +173,7 @@ class BatchLoader:
 
     Parameters
     ----------
-    data : DeviceData or StreamedData
+    data : DeviceData, SparseData or StreamedData
     rows : ndarray of int, optional
         The samples to use, default all.
     batch_size : int
@@ -152,7 +187,7 @@ class BatchLoader:
 
     @property
     def n_samples(self) -> int:
-        return len(self.data.X) if self.rows is None else len(self.rows)
+        return self.data.X.shape[0] if self.rows is None else len(self.rows)
 
     @property
     def device(self) -> torch.device:
@@ -176,7 +211,7 @@ class BatchLoader:
         """The samples of the next pass in their order; None for all of them as they stand."""
         if self.random_state is not None:
             if self.rows is None:
-                self.rows = np.arange(len(self.data.X))
+                self.rows = np.arange(self.data.X.shape[0])
             order = np.arange(len(self.rows))
             self.random_state.shuffle(order)
             self.rows = self.rows[order]

@@ -155,6 +155,7 @@ def _finish(run, stopped):
     run.module.eval()
     if run.stopping.early_stopping:
         run.module.load_state_dict(run.progress.best_weights)
+        run.progress.best_weights = None
     if not run.weights_are_finite():
         _raise_if_not_finite(run)
     if run.warn and not stopped and run.epoch == run.max_epochs:

@@ -64,7 +64,8 @@ class Net(skorch.NeuralNet):
             self.module_.eval()
         if next(self.module_.parameters()).device.type != "cpu":
             batch_size *= ACCELERATOR_BATCH_FACTOR
-        for batch in X.split(batch_size):
+        for start in range(0, X.shape[0], batch_size):
+            batch = X[start : start + batch_size]
             with torch.no_grad():
                 z = self.infer(batch)
             yield z

@@ -15,7 +15,7 @@ from .._utils.random import TorchRandom
 from ..modules.augment import Augmentation
 from ..modules.interfaces import ManualGradient
 from .gradient import AutogradGradient
-from .loader import BatchLoader, DeviceData, StreamedData
+from .loader import BatchLoader, Data
 from .net import Net
 from .schedules import Constant
 from .stopping import Progress, StoppingRule
@@ -27,7 +27,7 @@ class EvalSet:
 
     Parameters
     ----------
-    data : DeviceData or StreamedData
+    data : DeviceData, SparseData or StreamedData
     target : ndarray
         Encoded targets.
     weight : ndarray of shape (n,) or None
@@ -39,7 +39,7 @@ class EvalSet:
         Samples of one forward pass.
     """
 
-    data: DeviceData | StreamedData
+    data: Data
     target: np.ndarray
     weight: np.ndarray | None
     predict: Callable
@@ -56,7 +56,7 @@ class EvalSet:
             total += losses.sum() if weight is None else losses @ weight[batch].to(z.device)
             start = batch.stop
             predictions.append(self.predict(z))
-        loss = float(total) / (len(X) if weight is None else float(weight.sum())) * report_factor
+        loss = float(total) / (start if weight is None else float(weight.sum())) * report_factor
         prediction = torch.cat(predictions).cpu().numpy()
         return float(self.score(self.target, prediction, self.weight)), loss
 
@@ -121,16 +121,16 @@ class TrainingRun:
     def optimizer(self):
         return self.net.optimizer_
 
-    def make_gradient(self, report_factor: float) -> Callable:
+    def make_gradient(self, report_factor: float, alpha: float | None = None) -> Callable:
         """The gradient of a batch: the module's own, or by automatic differentiation."""
-        loss = self.net.criterion_
+        loss, alpha = self.net.criterion_, self.alpha if alpha is None else alpha
         if isinstance(self.module, ManualGradient):
-            return self.module.make_gradient(loss, self.alpha, report_factor)
+            return self.module.make_gradient(loss, alpha, report_factor)
         augment = self.augment
         if isinstance(augment, Augmentation) and self.random is not None:
             augment = partial(augment, generator=self.random.generator)
         return AutogradGradient(
-            self.module, loss, self.alpha, report_factor, augment=augment,
+            self.module, loss, alpha, report_factor, augment=augment,
             autocast_dtype=self.net.autocast_dtype,
         )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 
 
 def is_tensor(X) -> bool:
@@ -40,14 +41,14 @@ def to_numpy(X):
 
 
 def to_tensor(X, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """Move an array to the device without copying what is already there.
+    """Move an array to the device without copying what is already there; sparse rows as dense.
 
     Read-only arrays (memory maps, pandas 3 columns) share their memory like any other: nothing in
     this package writes to its inputs, so torch's warning about them is not for the user.
     """
     X = from_array_api(X)
     if not is_tensor(X):
-        X = np.asarray(X)
+        X = X.toarray() if issparse(X) else np.asarray(X)
         if any(stride < 0 for stride in X.strides) or not X.dtype.isnative:
             X = np.ascontiguousarray(X, dtype=X.dtype.newbyteorder("="))
         if X.dtype == np.longdouble:

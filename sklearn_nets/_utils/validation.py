@@ -10,7 +10,9 @@ from .array_api import is_tensor, to_numpy
 from .sklearn_compat import check_sample_weight, check_y, validate_data
 
 
-def validate_rows(estimator, X, y="no_validation", *, reset, dtype="numeric", y_numeric=False):
+def validate_rows(
+    estimator, X, y="no_validation", *, reset, dtype="numeric", y_numeric=False, sparse=False
+):
     """Check rows (and targets) the way scikit-learn does; tensors are checked where they are.
 
     Parameters
@@ -26,19 +28,23 @@ def validate_rows(estimator, X, y="no_validation", *, reset, dtype="numeric", y_
         Types that stay as they are; others become the first of them.
     y_numeric : bool, default=False
         Whether targets must be numbers.
+    sparse : bool, default=False
+        Whether sparse rows are taken; they stay sparse, and become CSR.
 
     Returns
     -------
-    X : ndarray or tensor
+    X : ndarray, tensor or sparse matrix
     y : ndarray, only when given
     """
     if not is_tensor(X):
+        options = {"dtype": dtype, "reset": reset}
+        if sparse:
+            options["accept_sparse"] = "csr"
         if isinstance(y, str):
-            return validate_data(estimator, X, dtype=dtype, reset=reset)
+            return validate_data(estimator, X, **options)
         return validate_data(
-            estimator, X, to_numpy(y), dtype=dtype, multi_output=True, y_numeric=y_numeric,
-            reset=reset,
-        )  # fmt: skip
+            estimator, X, to_numpy(y), multi_output=True, y_numeric=y_numeric, **options
+        )
     X = _check_tensor(estimator, X)
     # Shapes, counts and names are scikit-learn's business and need no data: a view of one
     # element on the host stands for X, whatever device X lives on.

@@ -1,0 +1,88 @@
+"""Fitted nets through files, copies and caches."""
+
+import copy
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+import skops.io
+from numpy.testing import assert_array_equal
+from sklearn.datasets import load_digits
+from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_nets import CNNClassifier, MLPClassifier, MLPRegressor, SegmentationNet, ViTClassifier
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+X, Y = load_digits(return_X_y=True)
+X, Y = X[:120] / 16, Y[:120]
+IMAGES = X.reshape(-1, 8, 8)
+NETS = {
+    "mlp": (MLPClassifier(9, max_iter=2, random_state=0), X, Y),
+    "float32": (MLPClassifier(9, max_iter=2, random_state=0), X.astype("float32"), Y),
+    "lbfgs": (MLPRegressor(hidden_layer_sizes=9, solver="lbfgs", max_iter=5, random_state=0), X, Y),
+    "stopped": (MLPClassifier(9, early_stopping=True, max_iter=3, random_state=0), X, Y),
+    "cnn": (CNNClassifier((4, 8), max_iter=1, random_state=0), IMAGES, Y),
+    "vit": (ViTClassifier(embed_dim=8, depth=1, num_heads=2, max_iter=1, random_state=0), IMAGES, Y),
+    "masks": (SegmentationNet((4,), max_iter=1, random_state=0), IMAGES, (IMAGES > 0.5).astype(int)),
+}  # fmt: skip
+every = pytest.mark.parametrize("case", NETS)
+
+
+@pytest.fixture
+def fitted(case):
+    net, data, target = NETS[case]
+    return net.fit(data, target), data
+
+
+@every
+def test_hashes_are_those_of_copies_and_do_not_change_by_predicting(fitted):
+    model, data = fitted
+    before = joblib.hash(model)
+    model.predict(data)
+    assert joblib.hash(model) == before
+    assert joblib.hash(copy.deepcopy(model)) == before
+    assert joblib.hash(pickle.loads(pickle.dumps(model))) == before
+
+
+def test_memory_hits(tmp_path):
+    calls = []
+
+    def score(model):
+        calls.append(model)
+        return model.score(X, Y)
+
+    cached = joblib.Memory(tmp_path, verbose=0).cache(score)
+    model = MLPClassifier(9, max_iter=2, random_state=0).fit(X, Y)
+    assert cached(model) == cached(model) == cached(copy.deepcopy(model))
+    assert len(calls) == 1
+
+
+@every
+def test_skops_loads_a_fitted_net(fitted):
+    model, data = fitted
+    file = skops.io.dumps(make_pipeline(model))
+    again = skops.io.loads(file, trusted=skops.io.get_untrusted_types(data=file))
+    assert_array_equal(again.predict(data), model.predict(data))
+
+
+@every
+def test_a_pickled_net_trains_on(fitted):
+    model, data = fitted
+    again = pickle.loads(pickle.dumps(model))
+    target = NETS["masks"][2] if model is NETS["masks"][0] else Y
+    model.partial_fit(data, target) if not model.early_stopping else model.fit(data, target)
+    again.partial_fit(data, target) if not again.early_stopping else again.fit(data, target)
+    assert_array_equal(again.predict(data), model.predict(data))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_probabilities_sum_to_one_in_the_type_of_the_answer(dtype):
+    data = X.astype(np.float32) * 3
+    model = make_pipeline(StandardScaler(), CNNClassifier((4,), max_iter=2, random_state=0))
+    model.fit(data, Y)
+    proba = model.predict_proba(data.astype(dtype))
+    log_loss(Y, proba)  # warns, which is an error here, of rows that do not sum to one
+    assert np.abs(proba.sum(1) - 1).max() < 4 * np.finfo(proba.dtype).eps
