@@ -2,8 +2,9 @@
 
 Nothing is copied: pytest collects the tests in scikit-learn's wheel, after `sklearn_nets.accel` has
 rebound the four class names. Of each module those cases run that reach one of the names, in their
-source or in their parameters. A markdown table counts them; the exit status is 1 if a case fails
-that is neither excused below nor failing with scikit-learn's own classes on this machine.
+source or in their parameters. A markdown table counts them, and a run of all modules writes it to
+docs/conformance.md; the exit status is 1 if a case fails that is neither excused below nor failing
+with scikit-learn's own classes on this machine.
 
     python tests/conformance.py                    # all modules
     python tests/conformance.py test_mlp test_svm  # modules whose path contains one of these
@@ -21,7 +22,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -62,6 +62,9 @@ MODULES = [
     "utils/tests/test_validation.py",
     "utils/_repr_html/tests/test_estimator.py",
 ]
+
+COLUMNS = ("passed", "failed", "excused", "skipped", "both")
+REPORT = Path(__file__).resolve().parent.parent / "docs" / "conformance.md"
 
 # A test's id, or its id up to the parameters -> why it cannot hold. One that passes must go.
 EXCUSED = {
@@ -165,7 +168,7 @@ def is_concerned(item, reach: set[str]) -> bool:
 # ------------------------------------------------------------------------------- the command itself
 
 
-def run(module: str, classes: str, tests: list[str] = ()) -> tuple[dict, float]:
+def run(module: str, classes: str, tests: list[str] = ()) -> dict:
     """Run one test module, or some of its tests, in a process of its own."""
     root = Path(sklearn.__file__).parent
     here = Path(__file__).resolve().parent
@@ -185,14 +188,12 @@ def run(module: str, classes: str, tests: list[str] = ()) -> tuple[dict, float]:
         command += ["-c", os.devnull, f"--rootdir={root}", f"--confcutdir={root}"]
         command += ["--disable-warnings", "-q"]
         command += [str(root / test) for test in tests or [module]]
-        start = time.perf_counter()
         process = subprocess.run(
             command, cwd=scratch, env=environment, capture_output=True, text=True, check=False
         )
-        seconds = time.perf_counter() - start
         if result.exists():
-            return json.loads(result.read_text()), seconds
-        return {module: ("failed", (process.stdout + process.stderr)[-400:])}, seconds
+            return json.loads(result.read_text())
+        return {module: ("failed", (process.stdout + process.stderr)[-400:])}
 
 
 def judge(outcomes: dict, module: str) -> dict:
@@ -211,11 +212,31 @@ def judge(outcomes: dict, module: str) -> dict:
             judged[test] = "failed", "is excused but not found: take it out of EXCUSED"
     suspects = [t for t in judged if judged[t][0] == "failed" and t in outcomes and "::" in t]
     if suspects:
-        own, _ = run(module, "sklearn", suspects)
+        own = run(module, "sklearn", suspects)
         for test in suspects:
             if own.get(test, ("", ""))[0] == "failed":
                 judged[test] = "both", "fails with scikit-learn's class too"
     return judged
+
+
+def write_report(table: list[str]) -> None:
+    """Write the table and the excuses to docs/conformance.md."""
+    excuses = "\n".join(f"- `{test}`: {reason}" for test, reason in EXCUSED.items())
+    REPORT.write_text(
+        f"""# scikit-learn's own tests
+
+`make conformance` runs the tests inside scikit-learn's wheel ({sklearn.__version__}) with
+{", ".join(f"`{name}`" for name in sorted(NAMES))} replaced by ours,
+and writes this page. Most skipped cases want a library or a device that was not there; those of
+"both" fail with scikit-learn's own classes too.
+
+{chr(10).join(table)}
+
+Excused, because they inject or read private attributes:
+
+{excuses}
+"""
+    )
 
 
 def main(wanted: list[str]) -> int:
@@ -224,21 +245,25 @@ def main(wanted: list[str]) -> int:
         raise SystemExit(f"No module matches {wanted}; there are: {', '.join(MODULES)}")
 
     def examine(module):
-        outcomes, seconds = run(module, "sklearn_nets")
-        return judge(outcomes, module), seconds
+        return judge(run(module, "sklearn_nets"), module)
 
-    columns = ("passed", "failed", "excused", "skipped", "both")
-    print(f"| scikit-learn's tests | {' | '.join(columns)} | seconds |")
-    print(f"|:--|{'--:|' * (len(columns) + 1)}")
-    total, faults = Counter(), []
+    total, faults, table = Counter(), [], []
+
+    def row(*cells):
+        table.append(f"| {' | '.join(map(str, cells))} |")
+        print(table[-1], flush=True)
+
+    row("scikit-learn's tests", *COLUMNS)
+    row(":--", *["--:"] * len(COLUMNS))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for module, (judged, seconds) in zip(modules, pool.map(examine, modules), strict=True):
+        for module, judged in zip(modules, pool.map(examine, modules), strict=True):
             counts = Counter(outcome for outcome, _ in judged.values())
             total += counts
             faults += [(t, message) for t, (o, message) in judged.items() if o == "failed"]
-            cells = [counts[column] for column in columns]
-            print(f"| {module} | {' | '.join(map(str, cells))} | {seconds:.0f} |", flush=True)
-    print(f"| all | {' | '.join(str(total[column]) for column in columns)} | |")
+            row(module, *(counts[column] for column in COLUMNS))
+    row("all", *(total[column] for column in COLUMNS))
+    if modules == MODULES:
+        write_report(table)
     for test, message in faults:
         print(f"\nFAILED {test}\n    {message[:400]}")
     return bool(faults)

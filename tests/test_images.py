@@ -6,6 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from sklearn_nets._base.images import input_statistics, to_channels_first
+from sklearn_nets._base.precision import image_precision
 
 
 def test_layouts_are_views_of_the_same_image():
@@ -37,3 +38,11 @@ def test_statistics_are_the_weighted_moments(dtype, weighted):
     repeated = np.repeat(X, weight, axis=0).astype(float)
     assert_allclose(mean.numpy(), repeated.mean((0, 2, 3)), rtol=1e-12)
     assert_allclose(scale.numpy(), repeated.std((0, 2, 3)), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("able", "expected"), [(True, "bfloat16"), (False, None)])
+def test_bfloat16_only_where_the_card_computes_in_it(able, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: able)
+    precision = image_precision("auto", np.zeros((2, 8, 8)), torch.device("cuda:0"), tabular=False)
+    assert precision.autocast == expected
+    assert precision.dtype == torch.float32

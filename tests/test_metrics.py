@@ -13,7 +13,9 @@ from sklearn_nets import metrics
 def masks():
     rng = np.random.RandomState(0)
     y_true = rng.randint(0, 4, (5, 6, 7))
-    return y_true, np.where(rng.uniform(size=y_true.shape) < 0.7, y_true, rng.randint(0, 4))
+    return y_true, np.where(
+        rng.uniform(size=y_true.shape) < 0.7, y_true, rng.randint(0, 4, y_true.shape)
+    )
 
 
 def test_equal_to_scikit_learn(masks):

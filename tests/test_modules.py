@@ -1,4 +1,4 @@
-"""The torch modules of the image nets: the lecture's facts, references and properties."""
+"""The torch modules of the image nets: references and properties."""
 
 import copy
 import math
@@ -45,44 +45,6 @@ def make(name, shape=(3, 8, 8), seed=0, dtype=torch.float32):
 
 def images(*shape, seed=1, dtype=torch.float32):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
-
-
-# -------------------------------------------------------------------------- the lecture's facts
-class LectureCNN(nn.Module):
-    """3x3 and 5x5 convolutions side by side on the colours, a 3x3 one over them and the colours."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv3 = nn.Conv2d(3, 10, 3, padding="same", bias=False)
-        self.conv5 = nn.Conv2d(3, 10, 5, padding="same", bias=False)
-        self.mix = nn.Conv2d(3 + 10 + 10, 10, 3, padding="same", bias=False)
-        self.hidden = nn.Linear(1000, 50, bias=False)
-        self.output = nn.Linear(50, 10)
-
-    def forward(self, x):
-        x = torch.cat([x, F.relu(self.conv3(x)), F.relu(self.conv5(x))], dim=1)
-        x = F.relu(self.mix(F.max_pool2d(x, 2)))
-        return self.output(F.relu(self.hidden(F.max_pool2d(x, 2).flatten(1))))
-
-
-@pytest.mark.parametrize("size", [(40, 40), (20, 80)])
-def test_lecture_cnn_counts_53600_weights(size):
-    net = LectureCNN()
-    assert sum(p.numel() for p in net.parameters()) == 53_600
-    assert net(images(2, 3, *size)).shape == (2, 10)
-
-
-def test_lecture_max_pooling():
-    rows = torch.tensor([[1, 2, 3, 4], [6, 7, 8, 9], [11, 12, 13, 14], [16, 17, 18, 19]])
-    assert F.max_pool2d(rows[None].float(), 2)[0].tolist() == [[7, 9], [17, 19]]
-
-
-def test_lecture_sharpening_kernel():
-    kernel = torch.tensor([[0.0, -1, 0], [-1, 5, -1], [0, -1, 0]])
-    field = torch.full((5, 5), 100.0)
-    field[2, 2] = 150
-    sharp = F.conv2d(field[None, None], kernel[None, None])[0, 0]  # the field's inner 3x3
-    assert sharp.tolist() == [[100, 50, 100], [50, 350, 50], [100, 50, 100]]
 
 
 def test_attention_is_the_formula():

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import sklearn_nets
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -22,7 +24,8 @@ def wheel(tmp_path_factory):
 
 def test_wheel_installs_into_an_empty_folder(wheel, tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
-    assert "sklearn_nets/py.typed" in names
+    assert {"sklearn_nets/py.typed", "sklearn_nets/__init__.pyi"} <= set(names)
+    assert wheel.name.startswith(f"sklearn_nets-{sklearn_nets.__version__}-")
     modules = {str(p.relative_to(ROOT)) for p in (ROOT / "sklearn_nets").rglob("*.py")}
     assert modules <= set(names)
     assert not [name for name in names if name.startswith(("tests", "benchmarks"))]
@@ -52,7 +55,10 @@ def test_versions_agree():
     import torch
 
     assert torch.__version__.split("+")[0] == pins["torch"]
-    text = (ROOT / "pyproject.toml").read_text()
-    import sklearn_nets
 
-    assert f'version = "{sklearn_nets.__version__}"' in text
+
+def test_the_readme_says_what_the_conformance_run_wrote():
+    (totals,) = re.findall(r"^\| all \|(.*)\|$", (ROOT / "docs/conformance.md").read_text(), re.M)
+    passed, failed, excused, *_ = (int(cell) for cell in totals.split("|"))
+    line = f"{passed} passed, {failed} failed, {excused} excused"
+    assert line in (ROOT / "README.md").read_text()

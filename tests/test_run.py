@@ -18,7 +18,7 @@ from skorch.callbacks import Callback
 from sklearn_nets import CNNClassifier, MLPClassifier, MLPRegressor, RandomFlipShift, ViTClassifier
 from sklearn_nets._training.loop import train
 from sklearn_nets._utils.device import threads
-from sklearn_nets._utils.random import draws_from_default
+from sklearn_nets._utils.random import TorchRandom, draws_from_default
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X, Y = load_digits(return_X_y=True)
@@ -191,3 +191,19 @@ def test_which_modules_draw_from_the_default_generators():
 
     for module in (nn.Dropout(0.1), nn.Dropout2d(0.1), nn.RReLU(), nn.LSTM(2, 2), Own()):
         assert draws_from_default(nn.Sequential(nn.Linear(2, 2), module))
+
+
+def test_default_generators_are_lent_and_put_back():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    lent = TorchRandom(0, torch.device("cpu"))
+    with lent.as_default():
+        inside = torch.rand(3)
+    assert torch.equal(torch.rand(3), expected)
+    whole = TorchRandom(0, torch.device("cpu"))
+    with whole.as_default():
+        assert torch.equal(torch.rand(3), inside)
+        more = torch.rand(3)
+    with lent.as_default():  # goes on where it was
+        assert torch.equal(torch.rand(3), more)

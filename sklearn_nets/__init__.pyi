@@ -1,0 +1,16 @@
+from .accel import patch_sklearn as patch_sklearn
+from .accel import unpatch_sklearn as unpatch_sklearn
+from .comparison import Comparison as Comparison
+from .comparison import compare as compare
+from .datasets import make_digit_scenes as make_digit_scenes
+from .neighbors import KNeighborsClassifier as KNeighborsClassifier
+from .neural_network import MLPClassifier as MLPClassifier
+from .neural_network import MLPRegressor as MLPRegressor
+from .segmentation import PixelClassifier as PixelClassifier
+from .segmentation import SegmentationNet as SegmentationNet
+from .svm import LinearSVC as LinearSVC
+from .vision import CNNClassifier as CNNClassifier
+from .vision import RandomFlipShift as RandomFlipShift
+from .vision import ViTClassifier as ViTClassifier
+
+__version__: str

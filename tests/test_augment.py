@@ -1,0 +1,67 @@
+"""Augmentation of training batches, and compiled nets."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from small_nets import IMAGES, Y, cnn
+
+from sklearn_nets import RandomFlipShift
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def test_flips_and_shifts_take_masks_along(device):
+    images = torch.arange(5 * 2 * 9 * 7).reshape(5, 2, 9, 7).to(device)
+    masks = images[:, 0] * 10
+    X_new, y_new = RandomFlipShift(hflip=0.5, shift=3)(images, masks)
+    assert X_new.shape == images.shape
+    assert torch.equal(X_new[:, 0] * 10, y_new)
+    for old, new in zip(images, X_new):  # nothing comes from another image
+        assert set(new.unique().tolist()) <= set(old.unique().tolist())
+    assert not torch.equal(X_new, images)
+
+
+def test_flips_and_shifts_by_hand():
+    torch.manual_seed(0)
+    row = torch.arange(5)[None, None, None, :].repeat(40, 1, 5, 1)
+    X_new, y = RandomFlipShift(hflip=0.0, shift=1)(row, torch.arange(40))
+    assert y.tolist() == list(range(40))
+    possible = {(1, 0, 1, 2, 3), (0, 1, 2, 3, 4), (1, 2, 3, 4, 3)}  # mirrored at the border
+    assert {tuple(line.tolist()) for line in X_new.reshape(-1, 5)} == possible
+    flipped, _ = RandomFlipShift(hflip=1.0, shift=0)(row, y)
+    assert torch.equal(flipped, row.flip(3))
+    with pytest.raises(ValueError, match="shift=5 must be less than the images' height and width"):
+        RandomFlipShift(shift=5)(row, y)
+
+
+def test_augmentation_trains_on_changed_images(device):
+    plain = cnn(device=device).fit(IMAGES, Y)
+    still = cnn(device=device, augment=RandomFlipShift(0.0, 0)).fit(IMAGES, Y)
+    moved = cnn(device=device, augment=RandomFlipShift(0.0, 1)).fit(IMAGES, Y)
+    again = cnn(device=device, augment=RandomFlipShift(0.0, 1)).fit(IMAGES, Y)
+    assert_allclose(still.loss_curve_, plain.loss_curve_, rtol=1e-4)
+    assert abs(moved.loss_ - plain.loss_) > 1e-3
+    if device == "cpu":
+        assert moved.loss_curve_ == again.loss_curve_
+    pickle.loads(pickle.dumps(moved)).predict(IMAGES)
+
+
+def test_torchvisions_transforms_augment():
+    v2 = pytest.importorskip("torchvision.transforms.v2")
+    flip = cnn(augment=v2.RandomHorizontalFlip(p=1.0)).fit(IMAGES, Y)
+    by_hand = cnn().fit(IMAGES[:, :, ::-1], Y)
+    assert_allclose(flip.loss_curve_, by_hand.loss_curve_, rtol=1e-4)
+
+
+def test_compiled_nets_train_alike():
+    pytest.importorskip("torch._inductor")
+    settings = {"channels": (4,), "max_iter": 2, "batch_size": len(Y)}
+    plain = cnn(**settings).fit(IMAGES, Y)
+    compiled = cnn(**settings, compile=True).fit(IMAGES, Y)
+    assert compiled.net_.module_._compiled_call_impl is not None
+    assert_allclose(compiled.loss_curve_, plain.loss_curve_, rtol=1e-4)
+    restored = pickle.loads(pickle.dumps(copy.deepcopy(compiled)))  # not compiled any more
+    assert_allclose(restored.predict_proba(IMAGES), plain.predict_proba(IMAGES), atol=1e-4)

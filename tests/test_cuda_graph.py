@@ -1,0 +1,147 @@
+"""Captured steps; where there is no CUDA, a replay is a call of the step."""
+
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from small_nets import IMAGES, X, Y, cnn, mlp
+
+from sklearn_nets import RandomFlipShift, SegmentationNet
+from sklearn_nets._training import loop as training
+from sklearn_nets._training.cuda_graph import CUDAGraphEpoch, warmup
+from sklearn_nets._training.optimizers import Adam
+from sklearn_nets.datasets import make_digit_scenes
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def run_of(model):
+    """The run of one more epoch of a fitted net, ready to be captured."""
+    run = model._make_run(IMAGES, Y, None, incremental=True)
+    run.gradient = run.make_gradient(1.0)
+    return run
+
+
+def capture_always(monkeypatch, where):
+    """Have every training replay its steps; a replay is a call where there is no CUDA."""
+    made = []
+
+    class Epoch(CUDAGraphEpoch):
+        def __init__(self, run):
+            super().__init__(run, (lambda step: step) if where == "cpu" else None)
+            made.append(self)
+
+    monkeypatch.setattr(training, "MIN_STEPS_TO_CAPTURE", 0)
+    monkeypatch.setattr(training, "can_capture", lambda run: True)
+    monkeypatch.setattr(training, "CUDAGraphEpoch", Epoch)
+    return made
+
+
+REPLAYED = {
+    "mlp": (mlp, {}, X),
+    "mlp, weighted": (mlp, {"class_weight": {0: 3.0}}, X),
+    "mlp, batches that fit": (mlp, {"batch_size": 110}, X),
+    "mlp, one batch": (mlp, {"batch_size": 330}, X),
+    "mlp, in order": (mlp, {"shuffle": False}, X),
+    "mlp, sgd": (mlp, {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0}, X),
+    "mlp, one cycle": (mlp, {"learning_rate": "onecycle"}, X),
+    "mlp, early stopping": (mlp, {"early_stopping": True}, X),
+    "cnn": (cnn, {}, IMAGES),
+    "cnn, adamw": (cnn, {"solver": "adamw", "alpha": 0.1}, IMAGES),
+    "cnn, augmented": (cnn, {"augment": RandomFlipShift(0.5, 1)}, IMAGES),
+}
+
+
+@pytest.mark.parametrize("case", REPLAYED)
+def test_replayed_steps_are_the_steps(case, device, monkeypatch):
+    make, settings, data = REPLAYED[case]
+    settings = {**settings, "precision": "float32", "device": device}
+    by_step = make(**settings).fit(data, Y)
+    made = capture_always(monkeypatch, device)
+    replayed = make(**settings).fit(data, Y)
+    assert made, "nothing was captured"
+    assert_allclose(replayed.loss_curve_, by_step.loss_curve_, rtol=2e-5)
+    states = (m.net_.module_.state_dict() for m in (replayed, by_step))
+    for a, b in zip(*(state.values() for state in states), strict=True):
+        assert_allclose(a.cpu().numpy(), b.cpu().numpy(), rtol=1e-3, atol=2e-5)
+    assert replayed.predict(data).shape == Y.shape
+
+
+def test_batch_norm_is_warmed_up_without_a_trace(device, monkeypatch):
+    scenes = make_digit_scenes(6, random_state=0)
+    settings = {"batch_size": 4, "max_iter": 2, "random_state": 0, "precision": "float32"}
+    by_step = SegmentationNet((4, 8), device=device, **settings).fit(scenes.images, scenes.masks)
+    capture_always(monkeypatch, device)
+    replayed = SegmentationNet((4, 8), device=device, **settings).fit(scenes.images, scenes.masks)
+    ours, theirs = (m.net_.module_.state_dict() for m in (replayed, by_step))
+    for name, value in ours.items():
+        assert_allclose(value.cpu(), theirs[name].cpu(), rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("way", ["fit", "warm_start", "partial_fit"])
+def test_steps_are_captured_in_training_mode(way, monkeypatch):
+    scenes = make_digit_scenes(6, random_state=0)
+    model = SegmentationNet((4, 8), max_iter=1, warm_start=way == "warm_start", random_state=0)
+    if way != "fit":
+        model.fit(scenes.images, scenes.masks).predict(scenes.images)  # leaves the net in eval mode
+    modes = []
+
+    class Epoch(CUDAGraphEpoch):
+        def __init__(self, run):
+            super().__init__(run, lambda step: modes.append(run.module.training) or step)
+
+    capture_always(monkeypatch, "cpu")
+    monkeypatch.setattr(training, "CUDAGraphEpoch", Epoch)
+    (model.partial_fit if way == "partial_fit" else model.fit)(scenes.images, scenes.masks)
+    assert modes
+    assert all(modes)
+
+
+def test_a_warmup_that_fails_leaves_no_trace(monkeypatch):
+    model = cnn(solver="adamw", alpha=0.1, max_iter=1).fit(IMAGES, Y)
+    before = {k: v.clone() for k, v in model.net_.module_.state_dict().items()}
+    step = type(model.net_.optimizer_).fused_step
+    run = run_of(model)
+
+    def break_down(self, scalars):
+        step(self, scalars)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Adam, "fused_step", break_down)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        CUDAGraphEpoch(run, lambda step: step)
+    for name, value in model.net_.module_.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_kernels_read_float32_whatever_the_default_type():
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = cnn(max_iter=1).fit(IMAGES, Y)
+        epoch = CUDAGraphEpoch(run_of(model), lambda step: step)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert epoch.scalars.dtype == epoch.total.dtype == torch.float32
+    assert {steps.dtype for steps in model.net_.optimizer_._lists[-1]} == {torch.float32}
+
+
+def test_warmup_undoes_what_it_did():
+    weights, steps = torch.ones(3), []
+
+    def step():
+        steps.append(weights.add_(1).sum().item())
+
+    warmup(step, [weights], torch.device("cpu"))
+    assert steps == [6.0]
+    assert weights.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_capture_that_fails_warns_and_trains_on(monkeypatch):
+    def refuse(run):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    expected = mlp().fit(X, Y)
+    capture_always(monkeypatch, "cpu")
+    monkeypatch.setattr(training, "CUDAGraphEpoch", refuse)
+    with pytest.warns(UserWarning, match=r"could not be captured as a CUDA graph \(operation not"):
+        model = mlp().fit(X, Y)
+    assert model.loss_curve_ == expected.loss_curve_
