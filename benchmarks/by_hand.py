@@ -1,4 +1,4 @@
-"""Training loops as an expert writes them: resident tensors, fused optimiser, nothing else."""
+"""Training loops as an expert writes them: resident tensors, fused optimizer, nothing else."""
 
 from __future__ import annotations
 

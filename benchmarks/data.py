@@ -25,7 +25,7 @@ def digits():
 
 @cache
 def fashion_images():
-    """20,000 grey images of 28x28 pixels, uint8, and their labels."""
+    """20,000 gray images of 28x28 pixels, uint8, and their labels."""
     with np.load(folder() / "fashion_mnist_20k_28x28.npz") as data:
         return data["x_train"][:, None], data["y_train"]
 

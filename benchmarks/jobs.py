@@ -193,7 +193,7 @@ def knn_predict(n, d, queries, k, dtype):
 
 
 def svm_objective(model, X, y):
-    """liblinear's objective, summed over classes, the intercept penalised as a weight."""
+    """liblinear's objective, summed over classes, the intercept penalized as a weight."""
     w = np.c_[model.coef_, model.intercept_ / model.intercept_scaling]
     X = np.c_[X, np.full(len(X), model.intercept_scaling)]
     classes = model.classes_ if len(model.classes_) > 2 else model.classes_[1:]
@@ -365,7 +365,7 @@ def card_figures(seconds, estimator, X, y):
 
 
 def large_cnn(device, n=512):
-    """A net of ResNet-18's size (11 million weights) on 32x32 colour images."""
+    """A net of ResNet-18's size (11 million weights) on 32x32 color images."""
     from sklearn_nets import CNNClassifier
 
     rng = np.random.RandomState(0)

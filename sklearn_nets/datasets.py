@@ -11,7 +11,7 @@ from sklearn.utils import Bunch, check_random_state
 
 CLASS_NAMES = ("background", *"0123456789")
 STROKE = 0.35  # ink below this share of full intensity is left out: neither painted nor labelled
-CANDIDATES = 8  # places and colours drawn per digit, of which the best is taken
+CANDIDATES = 8  # places and colors drawn per digit, of which the best is taken
 
 
 def make_digit_scenes(
@@ -27,8 +27,8 @@ def make_digit_scenes(
 
     Every image is a random crop of one of scikit-learn's sample photographs (a Chinese palace
     and a flower). Digits of :func:`sklearn.datasets.load_digits` are scaled up bilinearly and
-    blended in, their ink being the opacity of a random colour; a later digit hides what lies
-    under it. Colour says nothing about the class, so a pixel and its nearest neighbours do
+    blended in, their ink being the opacity of a random color; a later digit hides what lies
+    under it. Color says nothing about the class, so a pixel and its nearest neighbors do
     not tell which digit they belong to: the shape of the whole stroke does.
 
     Parameters
@@ -143,9 +143,9 @@ def _paste(image, owner, number, ink, rng) -> None:
     spot = min(spots, key=lambda spot: np.count_nonzero(owner[spot][alpha > 0]))
 
     ground = image[spot].mean(axis=(0, 1))
-    colours = rng.uniform(0, 255, size=(CANDIDATES, 3))
-    colour = max(colours, key=lambda c: np.linalg.norm(c - ground))
-    blended = image[spot] + alpha[:, :, None] * (colour - image[spot])
+    colors = rng.uniform(0, 255, size=(CANDIDATES, 3))
+    color = max(colors, key=lambda c: np.linalg.norm(c - ground))
+    blended = image[spot] + alpha[:, :, None] * (color - image[spot])
     image[spot] = np.rint(blended)
     owner[spot][alpha > 0] = number
 
@@ -164,8 +164,8 @@ def _scale(glyph: np.ndarray, size: int) -> np.ndarray:
 
 @functools.cache
 def _bilinear(size: int) -> np.ndarray:  # (size, 10)
-    centres = (np.arange(size) + 0.5) * 8 / size + 0.5  # in units of the framed 10x10 digit
-    return np.stack([np.interp(centres, range(10), hat) for hat in np.eye(10)], axis=1)
+    centers = (np.arange(size) + 0.5) * 8 / size + 0.5  # in units of the framed 10x10 digit
+    return np.stack([np.interp(centers, range(10), hat) for hat in np.eye(10)], axis=1)
 
 
 def _load_glyphs() -> tuple[np.ndarray, np.ndarray]:

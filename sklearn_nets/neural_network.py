@@ -142,7 +142,7 @@ class MLPClassifier(_MLPMixin, ClassifierNet):
     References
     ----------
     Glorot & Bengio (2010), "Understanding the difficulty of training deep feedforward neural
-    networks" (initialisation). Kingma & Ba (2014), "Adam: A method for stochastic optimization".
+    networks" (initialization). Kingma & Ba (2014), "Adam: A method for stochastic optimization".
 
     Examples
     --------
@@ -185,13 +185,13 @@ class MLPRegressor(_MLPMixin, RegressorNet):
 
     Notes
     -----
-    With several outputs 'lbfgs' minimises the sum over outputs, whose gradient it follows;
+    With several outputs 'lbfgs' minimizes the sum over outputs, whose gradient it follows;
     scikit-learn hands its line search the mean, so results differ there.
 
     References
     ----------
     Glorot & Bengio (2010), "Understanding the difficulty of training deep feedforward neural
-    networks" (initialisation). Kingma & Ba (2014), "Adam: A method for stochastic optimization".
+    networks" (initialization). Kingma & Ba (2014), "Adam: A method for stochastic optimization".
 
     Examples
     --------

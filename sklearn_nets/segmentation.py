@@ -64,7 +64,7 @@ class SegmentationNet(_SegmenterMixin, ImageNetMixin, BaseNet):
     """Semantic segmentation: one label for every pixel of images of any size.
 
     A U-Net: an encoder, a decoder that fuses its maps of every resolution, and a head.
-    Images are read as (n, channels, height, width), (n, height, width) for grey ones or (n,
+    Images are read as (n, channels, height, width), (n, height, width) for gray ones or (n,
     height, width, channels) with 1, 3 or 4 channels, uint8 or floating point; masks as (n, height,
     width), integers or strings. Sizes that the encoder cannot halve are padded inside and cropped
     back.
@@ -93,7 +93,7 @@ class SegmentationNet(_SegmenterMixin, ImageNetMixin, BaseNet):
 
     Notes
     -----
-    The net normalises by the statistics of a batch, so that the weight of an image scales its part
+    The net normalizes by the statistics of a batch, so that the weight of an image scales its part
     in the loss, but is not the same as having the image several times.
 
     References
@@ -211,7 +211,7 @@ class PixelClassifier(_SegmenterMixin, MetaEstimatorMixin, BaseEstimator):
     max_pixels : int or None, default=10_000
         Pixels to learn from, drawn at random without replacement; None takes all.
     ignore_index : label, default=None
-        Pixels of this label are neither learnt from nor judged.
+        Pixels of this label are neither learned from nor judged.
     random_state : int, RandomState instance or None, default=None
         Draws the pixels.
 

@@ -21,7 +21,7 @@ __all__ = ["CNNClassifier", "RandomFlipShift", "ViTClassifier"]
 class CNNClassifier(ImageInputMixin, ClassifierNet):
     """Image classifier: a small residual convolutional net, for images of 8x8 to 64x64 pixels.
 
-    Images are read as (n, channels, height, width), (n, height, width) for grey ones, (n, height,
+    Images are read as (n, channels, height, width), (n, height, width) for gray ones, (n, height,
     width, channels) with 1, 3 or 4 channels, or flat rows; uint8 or floating point. The mean and
     scale of every channel are learned by `fit`, so raw pixels need no scaling.
 

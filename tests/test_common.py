@@ -112,8 +112,8 @@ def test_layouts_give_the_same_answer(estimator):
     last = np.ascontiguousarray(X.transpose(0, 2, 3, 1))
     assert_array_equal(model.fit(last, t).predict(last), first)
     assert_array_equal(model.predict(X), first)
-    grey = clone(model).fit(X[:, 0], t)
-    assert_array_equal(grey.predict(X[:, 0]), grey.predict(X[:, :1]))
+    gray = clone(model).fit(X[:, 0], t)
+    assert_array_equal(gray.predict(X[:, 0]), gray.predict(X[:, :1]))
 
 
 @both

@@ -1,4 +1,4 @@
-"""A net wherever scikit-learn takes an estimator: one test for each neighbour."""
+"""A net wherever scikit-learn takes an estimator: one test for each neighbor."""
 
 import os
 import pickle

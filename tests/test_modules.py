@@ -168,7 +168,7 @@ def test_learns(name):
 
 # ------------------------------------------------------------------------------------------ layers
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.float32, torch.float64])
-def test_input_norm_standardises_any_pixels(dtype):
+def test_input_norm_standardizes_any_pixels(dtype):
     X = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).to(dtype)
     wide = X.double()
     norm = Normalize(wide.mean((0, 2, 3)), wide.std((0, 2, 3), correction=0))
@@ -234,7 +234,7 @@ def test_patches_of_a_size_that_they_do_not_tile():
     assert torch.equal(vit._patches(X), vit._patches(F.pad(X, (0, 2, 0, 1))))
 
 
-def test_position_of_patches_is_learnt():
+def test_position_of_patches_is_learned():
     """Without the embedding of positions a transformer sees a bag of patches."""
     vit = make("vit-mean", (1, 4, 4), dtype=torch.float64)
     X = images(2, 1, 4, 4, dtype=torch.float64)

@@ -101,7 +101,7 @@ def by_skorch(epochs):
 
 
 def test_a_step_asks_torch_for_no_more_than_a_hand_written_one():
-    # 0.7 when this was written: no graph, and the optimiser's kernel called directly
+    # 0.7 when this was written: no graph, and the optimizer's kernel called directly
     assert per_step(operations, ours) <= 0.9 * per_step(operations, by_hand)
 
 

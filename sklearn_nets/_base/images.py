@@ -20,7 +20,7 @@ from .precision import image_precision
 
 CHANNELS_LAST_COUNTS = (1, 3, 4)
 LAYOUTS = (
-    "(n, channels, height, width), (n, height, width) for grey images, (n, height, width, "
+    "(n, channels, height, width), (n, height, width) for gray images, (n, height, width, "
     "channels) with 1, 3 or 4 channels, or flat rows (n, channels * height * width) with "
     "image_shape=(channels, height, width)"
 )
@@ -93,7 +93,7 @@ def input_statistics(X, weight=None, chunk=512):
 
 def _pixel_statistics(X):
     """The same of bytes, whose sums and sums of squares are whole numbers, in one pass."""
-    at_a_time = 2**18 if X.device.type == "cpu" else 2**26  # pixels: of a cache's size, or a card's
+    at_a_time = 2**18 if X.device.type == "cpu" else 2**26  # pixels: of a cache's size, or a GPU's
     sums = torch.zeros(2, X.shape[1], dtype=torch.float64, device=X.device)
     for rows in X.split(max(1, at_a_time // X[0].numel())):
         rows = rows.float()

@@ -27,7 +27,7 @@ class Objective:
         if isinstance(data, StreamedData):
             raise ValueError(
                 f"solver='lbfgs' takes all of X at once, but X ({data.X.nbytes / 2**30:.1f} GiB) "
-                f"has no room on {data.device} ({free_memory(data.device) / 2**30:.1f} GiB free, "
+                f"does not fit on {data.device} ({free_memory(data.device) / 2**30:.1f} GiB free, "
                 "half of it for data). Use solver='adam' or 'sgd', whose batches stream, or "
                 "device='cpu'."
             )
@@ -88,13 +88,13 @@ def train_lbfgs(run: TrainingRun, *, max_fun: int) -> None:
     """
     net = run.net
     objective = Objective(run)
-    told = {"dataset_train": run.loader, "dataset_valid": None}
+    datasets = {"dataset_train": run.loader, "dataset_valid": None}
     begun = False
 
     def evaluate(theta):
         nonlocal begun
         if not begun:  # an iteration begins with its first evaluation
-            net.notify("on_epoch_begin", **told)
+            net.notify("on_epoch_begin", **datasets)
             net.module_.train()
             begun = True
         return objective(theta)
@@ -109,7 +109,7 @@ def train_lbfgs(run: TrainingRun, *, max_fun: int) -> None:
         objective.load(intermediate_result.x)
         run.evaluate()
         try:
-            net.notify("on_epoch_end", **told)
+            net.notify("on_epoch_end", **datasets)
         except KeyboardInterrupt:  # how skorch's own EarlyStopping asks to stop
             raise StopIteration from None
 

@@ -75,7 +75,7 @@ class SparseData(NamedTuple):
 
 
 class StreamedData(NamedTuple):
-    """Samples without room on the device: gathered on the host by a thread, and sent ahead.
+    """Samples that do not fit on the device: gathered on the host by a thread, and sent ahead.
 
     `X` comes to the device as `dtype`; None keeps its own.
     """
@@ -137,7 +137,7 @@ class StreamedData(NamedTuple):
 
 
 def place(X, y, weight, device, *, dtype, y_dtype, weight_dtype) -> Data:
-    """Put samples on the device; where it has no room for X, keep them on the host to stream.
+    """Put samples on the device; where X does not fit, keep them on the host to stream.
 
     Parameters
     ----------

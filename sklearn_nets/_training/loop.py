@@ -86,15 +86,15 @@ def _epoch_runner(run):
 
 def _run_epochs(run, run_epoch) -> bool:
     """Run the epochs; return whether training stopped before all of them were run."""
-    net, told = run.net, {"dataset_train": run.loader, "dataset_valid": None}
+    net, datasets = run.net, {"dataset_train": run.loader, "dataset_valid": None}
     while run.epoch < run.max_epochs:
-        net.notify("on_epoch_begin", **told)
+        net.notify("on_epoch_begin", **datasets)
         net.module_.train()
         loss = float(run_epoch(run)) / run.loader.n_samples
         net.history.record("train_loss", loss)
         stop = _end_epoch(run, loss)
         try:
-            net.notify("on_epoch_end", **told)
+            net.notify("on_epoch_end", **datasets)
         except KeyboardInterrupt:  # how skorch's own EarlyStopping asks to stop
             return stop
         if stop:
@@ -115,19 +115,21 @@ def _run_epoch(run):
 def _run_epoch_with_callbacks(run):
     net, total = run.net, 0.0
     for X, y, weight in run.loader:
-        told = {"batch": (X, y), "training": True}
-        net.notify("on_batch_begin", **told)
+        batch_kwargs = {"batch": (X, y), "training": True}
+        net.notify("on_batch_begin", **batch_kwargs)
         with torch.no_grad():
             loss = run.gradient(X, y, weight)
         net.notify(
-            "on_grad_computed", named_parameters=list(net.get_all_learnable_params()), **told
+            "on_grad_computed",
+            named_parameters=list(net.get_all_learnable_params()),
+            **batch_kwargs,
         )
         (scalars,) = run.next_scalars(1).tolist()
         run.optimizer.fused_step(scalars)
         total += loss
         net.history.record_batch("train_loss", float(loss) / len(X))
         net.history.record_batch("train_batch_size", len(X))
-        net.notify("on_batch_end", **told, loss=loss / len(X))
+        net.notify("on_batch_end", **batch_kwargs, loss=loss / len(X))
     return total
 
 

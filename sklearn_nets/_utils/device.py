@@ -1,4 +1,4 @@
-"""Where tensors live, whether they have room there, and how many threads compute on them."""
+"""Where tensors live, whether they fit there, and how many threads compute on them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def resolve_device(device: str | torch.device = "auto", X=None) -> torch.device:
     return chosen
 
 
-SHARE_FOR_DATA = 0.5  # of the free memory; the rest is for the net and its activations
+DATA_MEMORY_FRACTION = 0.5  # of the free memory; the rest is for the net and its activations
 CHUNK = 2**26  # bytes copied to an accelerator at a time
 
 
@@ -86,7 +86,7 @@ def fits_on_device(X, device: torch.device, dtype: torch.dtype | None = None) ->
     if is_tensor(X) and X.device.type == device.type and device.index in (None, X.device.index):
         return True
     itemsize = X.dtype.itemsize if dtype is None else dtype.itemsize
-    return math.prod(X.shape) * itemsize <= SHARE_FOR_DATA * free_memory(device)
+    return math.prod(X.shape) * itemsize <= DATA_MEMORY_FRACTION * free_memory(device)
 
 
 def copy_to_device(X, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:

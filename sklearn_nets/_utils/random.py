@@ -77,14 +77,14 @@ class TorchRandom:
 def draws_from_default(module: nn.Module) -> bool:
     """Whether training a module may draw from torch's default generators, as dropout does."""
     for m in module.modules():
-        room = type(m).__module__
+        origin = type(m).__module__
         if isinstance(m, nn.Dropout) and m.p == 0:
             continue
-        ours = room.startswith("sklearn_nets.modules.")
-        activation = room == "torch.nn.modules.activation" and not isinstance(
+        ours = origin.startswith("sklearn_nets.modules.")
+        activation = origin == "torch.nn.modules.activation" and not isinstance(
             m, nn.RReLU | nn.MultiheadAttention
         )
-        if not (ours or activation or room in _DETERMINISTIC):
+        if not (ours or activation or origin in _DETERMINISTIC):
             return True
     return False
 

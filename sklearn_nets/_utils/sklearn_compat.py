@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 
 def get_weights(distances, weights):
-    """Weights of neighbours; imported when called, for it brings a third of scikit-learn along."""
+    """Weights of neighbors; imported when called, for it brings a third of scikit-learn along."""
     from sklearn.neighbors._base import _get_weights
 
     return _get_weights(distances, weights)

@@ -41,7 +41,7 @@ class ResidualBlock(nn.Module):
     """``shortcut(x) + conv(relu(conv(norm(x))))``, with two 3x3 convolutions.
 
     The norm looks at one image at a time. Batch statistics would tie the samples of a batch
-    together: weights would no longer equal repetition and one sample could not be learnt from.
+    together: weights would no longer equal repetition and one sample could not be learned from.
     The last convolution starts at zero, so that a deep net starts as its shortcuts.
 
     Parameters

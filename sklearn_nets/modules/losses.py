@@ -126,7 +126,7 @@ class HalfSquaredError(Loss):
         return (z - y).square().sum(1).mul(0.5)
 
     def report_factor(self, n_outputs):
-        # scikit-learn minimises the sum over outputs but reports the mean
+        # scikit-learn minimizes the sum over outputs but reports the mean
         return 1.0 / n_outputs
 
 

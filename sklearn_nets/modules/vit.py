@@ -157,7 +157,7 @@ class VisionTransformer(nn.Module):
         self.grid = tuple(math.ceil(s / p) for s, p in zip(size, self.patch_size))
         self.pool = pool
         self.embed = nn.Linear(channels * math.prod(self.patch_size), embed_dim)
-        # learnt, but from a start that knows neighbours: small data cannot teach the grid
+        # learned, but from a start that knows neighbors: small data cannot teach the grid
         self.position = nn.Parameter(_sine_positions(self.grid, embed_dim))
         if pool == "token":
             self.token = nn.Parameter(torch.empty(1, embed_dim).normal_(std=0.02))
