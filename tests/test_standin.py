@@ -1,0 +1,315 @@
+"""Every estimator on an accelerator: fitted, asked, compared with the host, its reads counted.
+
+The accelerator is the one of `standin`, so this runs on any machine. Registering it changes torch
+for the whole process: the tests below run in a process of their own, which the one test that is
+seen from outside starts.
+"""
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import standin
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_nets import (
+    CNNClassifier,
+    KNeighborsClassifier,
+    LinearSVC,
+    MLPClassifier,
+    MLPRegressor,
+    RandomFlipShift,
+    SegmentationNet,
+    ViTClassifier,
+)
+
+INSIDE = os.environ.get("SKLEARN_NETS_STANDIN") == "1"
+inside = pytest.mark.skipif(not INSIDE, reason="runs in a process of its own: test_on_the_stand_in")
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.mark.skipif(INSIDE, reason="this is that process")
+def test_on_the_stand_in():
+    """All other tests of this file, in a process where torch has one device more."""
+    pytest.importorskip("torch.utils.backend_registration")
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            __file__,
+            "-q",
+            "-p",
+            "no:xdist",
+            "-p",
+            "no:cacheprovider",
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SKLEARN_NETS_STANDIN": "1", "SCIPY_ARRAY_API": "1"},
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert not hasattr(torch, standin.NAME)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    if INSIDE:
+        standin.register()
+
+
+@pytest.fixture(autouse=True)
+def mode(registered):
+    if INSIDE:
+        with standin.StandIn():
+            yield
+    else:
+        yield
+
+
+# ------------------------------------------------------------------------------------ the data
+rng = np.random.default_rng(0)
+ROWS = rng.normal(size=(60, 6)).astype(np.float32)
+LABELS = (ROWS[:, 0] > 0).astype(int) + (ROWS[:, 1] > 0)
+NUMBERS = ROWS @ rng.normal(size=6).astype(np.float32)
+COUNTS = rng.poisson(np.exp(0.5 * ROWS[:, 0])).astype(np.float32)
+SEVERAL = np.stack([ROWS[:, 0] > 0, ROWS[:, 1] > 0], 1).astype(int)
+WEIGHTS = rng.uniform(0.5, 2.0, 60)
+IMAGES = rng.integers(0, 256, (24, 3, 8, 8), dtype=np.uint8)
+KINDS = np.arange(24) % 2
+IMAGES[KINDS == 1, :, :4] //= 4
+MASKS = (IMAGES.mean(1) > 100).astype(int)
+
+
+def mlp(**parameters):
+    return MLPClassifier((8,), max_iter=4, batch_size=16, random_state=0, **parameters)
+
+
+def regressor(**parameters):
+    return MLPRegressor(
+        hidden_layer_sizes=(8,), max_iter=4, batch_size=16, random_state=0, **parameters
+    )
+
+
+# Images are computed in bfloat16 on an accelerator unless asked not to.
+IMAGE = {"max_iter": 2, "batch_size": 8, "random_state": 0, "precision": "float32"}
+EARLY = {"early_stopping": True, "validation_fraction": 0.25}
+
+
+def cnn(**parameters):
+    return CNNClassifier((4, 8), **{**IMAGE, **parameters})
+
+
+# Each: the estimator, X, y, whether it is fitted with sample weights.
+CASES = {
+    "adam": (mlp(), ROWS, LABELS, False),
+    "sgd": (mlp(solver="sgd"), ROWS, LABELS, False),
+    "lbfgs": (mlp(solver="lbfgs"), ROWS, LABELS, False),
+    "early stopping": (mlp(**EARLY), ROWS, LABELS, False),
+    "weights": (mlp(class_weight="balanced"), ROWS, LABELS, True),
+    "lbfgs, weights": (mlp(solver="lbfgs"), ROWS, LABELS, True),
+    "binary": (mlp(), ROWS, LABELS > 0, False),
+    "multilabel": (mlp(), ROWS, SEVERAL, False),
+    "regression": (regressor(), ROWS, NUMBERS, False),
+    "regression, sgd": (regressor(solver="sgd"), ROWS, NUMBERS, False),
+    "regression, lbfgs": (regressor(solver="lbfgs"), ROWS, NUMBERS, False),
+    "regression, early stopping": (regressor(**EARLY), ROWS, NUMBERS, True),
+    "poisson": (regressor(loss="poisson"), ROWS, COUNTS, False),
+    "cnn": (cnn(), IMAGES, KINDS, False),
+    "cnn, weights": (cnn(class_weight="balanced", solver="adamw"), IMAGES, KINDS, True),
+    "cnn, one-cycle": (cnn(learning_rate="onecycle", learning_rate_init=0.01), IMAGES, KINDS, False),
+    "cnn, early stopping": (cnn(**EARLY), IMAGES, KINDS, False),
+    "vit": (ViTClassifier(embed_dim=8, depth=1, num_heads=2, **IMAGE), IMAGES, KINDS, False),
+    "segmentation": (SegmentationNet((4, 8), depth=1, **IMAGE), IMAGES, MASKS, False),
+    "segmentation, early stopping": (
+        SegmentationNet((4, 8), depth=1, class_weight="balanced", **EARLY, **IMAGE),
+        IMAGES,
+        MASKS,
+        False,
+    ),
+    "neighbors": (KNeighborsClassifier(), ROWS, LABELS, False),
+    "neighbors, distance": (KNeighborsClassifier(weights="distance"), ROWS, SEVERAL, False),
+    "svm": (LinearSVC(), ROWS, LABELS, False),
+    "svm, wide": (LinearSVC(), ROWS[:5], LABELS[:5], False),
+    "svm, weights": (LinearSVC(class_weight="balanced"), ROWS, LABELS > 0, True),
+}  # fmt: skip
+
+
+def on_both(X, y):
+    """X and y on the device, and on the host."""
+    tensors = torch.from_numpy(X), torch.from_numpy(y)
+    return [tuple(standin.to_device(t) for t in tensors), tensors]
+
+
+def answers(model, X):
+    methods = "predict", "predict_proba", "decision_function"
+    found = [getattr(model, name)(X) for name in methods if hasattr(model, name)]
+    return [part for answer in found for part in (answer if isinstance(answer, list) else [answer])]
+
+
+def assert_same(there, here, X_there, X_here):
+    """Answers of `there` are tensors of the device and, up to rounding, those of `here`."""
+    for mine, reference in zip(answers(there, X_there), answers(here, X_here), strict=True):
+        assert mine.device.type == standin.NAME
+        assert_allclose(mine.cpu().double(), reference.double(), rtol=1e-3, atol=1e-5)
+
+
+# --------------------------------------------------------------------------------------- the device
+@inside
+def test_host_and_device_do_not_mix():
+    X = standin.to_device(ROWS)
+    for mixed in (
+        lambda: X + torch.from_numpy(ROWS),
+        lambda: torch.zeros(60, 6).add_(X),
+        lambda: X @ torch.ones(6),
+        lambda: torch.cat([X, torch.ones(1, 6)]),
+        lambda: X[torch.arange(3)],
+        lambda: torch.nn.Linear(6, 2)(X),
+    ):
+        with pytest.raises(RuntimeError, match="host tensor meets a tensor on 'standin'"):
+            mixed()
+    assert (X + torch.tensor(1.0)).device.type == standin.NAME  # numbers may come from anywhere
+    assert (X @ torch.ones(6, device=X.device)).cpu().device.type == "cpu"
+    assert_array_equal(X[[0, 2]].cpu(), ROWS[[0, 2]])
+    module = torch.nn.Linear(6, 2).to(X.device)
+    assert module(X).device.type == copy.deepcopy(module)(X).device.type == standin.NAME
+
+
+@inside
+@pytest.mark.parametrize(
+    ("read", "times"),
+    [
+        (lambda X: X.sum().item(), 1),
+        (lambda X: float(X[0, 0]), 1),
+        (lambda X: X.cpu(), 1),
+        (lambda X: X.tolist(), 1),
+        (lambda X: bool((X > 0).all()), 1),
+        (lambda X: torch.empty(60, 6).copy_(X), 1),
+        (lambda X: X[X > 0], 1),
+        (lambda X: X.nonzero(), 1),
+        (lambda X: torch.equal(X, X), 1),
+        (lambda X: X.relu().sum(), 0),
+        (lambda X: X[torch.arange(3, device=X.device)], 0),
+        (lambda X: torch.from_numpy(ROWS).to(X.device), 0),
+        (lambda X: X.copy_(torch.from_numpy(ROWS)), 0),
+    ],
+)
+def test_reads_are_counted(read, times):
+    X = standin.to_device(ROWS)
+    with standin.record() as counts:
+        read(X)
+    assert counts["reads"] == times
+
+
+# ----------------------------------------------------------------------------------- the estimators
+@inside
+@pytest.mark.parametrize("case", CASES)
+def test_the_device_answers_as_the_host(case):
+    estimator, X, y, weighted = CASES[case]
+    weights = {"sample_weight": WEIGHTS[: len(X)]} if weighted else {}
+    (X_there, y_there), (X_here, y_here) = on_both(X, y)
+    there = clone(estimator).fit(X_there, y_there, **weights)
+    here = clone(estimator).set_params(device="cpu").fit(X_here, y_here, **weights)
+    assert torch.device(there.device_).type == standin.NAME
+    assert_same(there, here, X_there, X_here)
+    assert_allclose(there.score(X_there, y_there), here.score(X_here, y_here), rtol=1e-3)
+    for twin in (copy.deepcopy(there), pickle.loads(pickle.dumps(there))):
+        assert torch.equal(twin.predict(X_there), there.predict(X_there))
+
+
+@inside
+@pytest.mark.parametrize(
+    "estimator", [mlp(), mlp(solver="sgd"), regressor(), cnn()], ids=lambda e: type(e).__name__
+)
+def test_further_fits(estimator):
+    """`partial_fit`, a warm start and a validation set of one's own."""
+    X, y = (IMAGES, KINDS) if isinstance(estimator, CNNClassifier) else (ROWS, LABELS)
+    y = y if is_classifier(estimator) else NUMBERS
+    models = []
+    for data in on_both(X, y):
+        model = clone(estimator).set_params(warm_start=True).fit(*data)
+        model.fit(*data, X_val=data[0][:20], y_val=data[1][:20])
+        model.partial_fit(*data)
+        models.append((model, data[0]))
+    (there, X_there), (here, X_here) = models
+    assert there.validation_scores_ == pytest.approx(here.validation_scores_, rel=1e-3)
+    assert_same(there, here, X_there, X_here)
+
+
+@inside
+def test_augmented_in_bfloat16():
+    """The defaults of an accelerator; what is drawn there is not what is drawn on the host."""
+    X, y = on_both(IMAGES, KINDS)[0]
+    model = cnn(augment=RandomFlipShift(), precision="auto").fit(X, y)
+    assert model.predict_proba(X).device.type == standin.NAME
+    assert torch.isfinite(model.predict_proba(X).cpu()).all()
+
+
+@inside
+@pytest.mark.parametrize(
+    "estimator", [mlp(), LinearSVC(), KNeighborsClassifier()], ids=lambda e: type(e).__name__
+)
+def test_pipeline(estimator):
+    (X_there, y_there), (X_here, y_here) = on_both(ROWS, LABELS)
+    pipeline = make_pipeline(StandardScaler(), estimator)
+    with config_context(array_api_dispatch=True):
+        there = clone(pipeline).fit(X_there, y_there)
+        here = clone(pipeline).fit(X_here, y_here)
+        assert_same(there, here, X_there, X_here)
+
+
+@inside
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        mlp(),
+        mlp(solver="sgd"),
+        mlp(class_weight="balanced"),
+        regressor(),
+        regressor(loss="poisson"),
+        cnn(),
+        cnn(augment=RandomFlipShift(), solver="adamw", learning_rate="onecycle"),
+        ViTClassifier(embed_dim=8, depth=1, num_heads=2, **IMAGE),
+        SegmentationNet((4, 8), depth=1, **IMAGE),
+    ],
+    ids=lambda e: type(e).__name__,
+)
+def test_no_read_within_an_epoch(estimator):
+    """As many reads in a fit of one batch an epoch as in one of many."""
+    reads = []
+    tabular = isinstance(estimator, MLPClassifier | MLPRegressor)
+    X, y = (ROWS, LABELS) if tabular else (IMAGES, KINDS)
+    y = MASKS if isinstance(estimator, SegmentationNet) else y
+    (X, y), _ = on_both(X, y)
+    for batch_size in (len(X), 6):
+        with standin.record() as counts:
+            clone(estimator).set_params(batch_size=batch_size).fit(X, y)
+        reads.append(counts["reads"])
+    assert reads[0] == reads[1]
+
+
+@inside
+def test_a_search_reads_once_whatever_its_size():
+    (X, y), _ = on_both(ROWS, LABELS)
+    model = KNeighborsClassifier().fit(X, y)
+    reads = []
+    for n_queries in (2, 60):
+        with standin.record() as counts:
+            model.kneighbors(X[:n_queries])
+        reads.append(counts["reads"])
+    assert reads[0] == reads[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model.predict(X)
