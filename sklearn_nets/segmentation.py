@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import check_random_state
 
 from ._base.estimator import FITTED, BaseNet, available_if_stochastic
-from ._base.images import ImageNetMixin, validate_images
+from ._base.images import ImageNetMixin, check_channels, validate_images
 from ._base.masks import Segmentation, mask_classes, validate_masks
 from ._base.parameters import POSITIVE_INT, net_class, parameter
 from ._base.precision import image_precision
@@ -181,7 +181,7 @@ class SegmentationNet(_SegmenterMixin, ImageNetMixin, BaseNet):
         return image_precision(self.precision, X, device)
 
     def _make_architecture(self):
-        return UNet(self.n_channels_in_, self.n_outputs_, self.channels, self.depth)
+        return UNet(self.n_channels_in_, self.n_outputs_, check_channels(self.channels), self.depth)
 
     def predict_proba(self, X):
         """Predict the probability of each class at every pixel.

@@ -7,7 +7,7 @@ from numbers import Real
 
 from ._base.classifier import ClassifierNet
 from ._base.estimator import FITTED
-from ._base.images import ImageInputMixin
+from ._base.images import ImageInputMixin, check_channels
 from ._base.parameters import POSITIVE, POSITIVE_INT, net_class, parameter
 from ._utils.sklearn_compat import Interval, StrOptions
 from .modules.augment import RandomFlipShift
@@ -69,7 +69,9 @@ class CNNClassifier(ImageInputMixin, ClassifierNet):
     depth: int = parameter(1, [POSITIVE_INT], "Residual blocks in each stage.")
 
     def _make_architecture(self):
-        return ResidualCNN(self.image_shape_, self.n_outputs_, self.channels, self.depth)
+        return ResidualCNN(
+            self.image_shape_, self.n_outputs_, check_channels(self.channels), self.depth
+        )
 
 
 @net_class(fitted=FITTED)

@@ -99,6 +99,7 @@ def test_uint8_pixels_and_float_pixels_are_one(cls, digits):
 
 
 @each
+@pytest.mark.filterwarnings("ignore:Rows of 64 values")
 def test_precision(cls, digits):
     X, y = digits
     types = {"auto": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}

@@ -17,6 +17,7 @@ from .._training.loop import train
 from .._training.run import TrainingRun
 from .._utils.array_api import from_array_api, is_tensor, namespace_and_device, to_numpy, to_tensor
 from .._utils.sklearn_compat import check_is_fitted, fit_context
+from .._utils.validation import check_range
 from .callbacks import EstimatorCallbacks
 from .parameters import net_class
 from .preparation import Preparation
@@ -206,6 +207,7 @@ class BaseNet(Preparation, CallbackSupportMixin, BaseEstimator):
         """
         self._check_same_namespace(X, method)
         data = self._validate_data(from_array_api(X), reset=False)
+        check_range(data, self._precision.weights)
         if not issparse(data):
             data = to_tensor(data, data.device if is_tensor(data) else torch.device("cpu"))
         dtype = self._precision.output_dtype(data)

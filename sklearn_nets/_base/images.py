@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
@@ -103,6 +106,28 @@ def _pixel_statistics(X):
     return mean, (square - mean.square()).clamp_(min=0).sqrt()
 
 
+def _warn_of_square_rows(n_features):
+    """Say how flat rows are read that may well be square images."""
+    side = math.isqrt(n_features)
+    if side * side == n_features and side >= 8:
+        warnings.warn(
+            f"Rows of {n_features} values are read as images of one row, 1x{n_features} pixels. If "
+            f"they are images of {side}x{side} pixels, pass image_shape=(1, {side}, {side}).",
+            stacklevel=7,
+        )
+
+
+def check_channels(channels) -> list[int]:
+    """Refuse channels of stages that are no positive integers."""
+    sizes = list(channels)
+    if not sizes or not all(isinstance(size, Integral) and size > 0 for size in sizes):
+        raise ValueError(
+            f"channels must hold one positive integer for each stage, such as (16, 32, 64), got "
+            f"{channels!r}."
+        )
+    return sizes
+
+
 @net_class
 class ImageNetMixin(ABC):
     """What every net over images shares: raw pixels in, and how its module is made and trained."""
@@ -179,12 +204,22 @@ class ImageInputMixin(ImageNetMixin):
     def _row_shape(self, n_features, reset):
         """The image that one flat row stands for."""
         if self.image_shape is None:
+            if reset:
+                _warn_of_square_rows(n_features)
             return (1, 1, n_features) if reset else self.image_shape_
         shape = tuple(self.image_shape)
-        if len(shape) != 3 or min(shape) < 1 or int(np.prod(shape)) != n_features:
+        integers = len(shape) == 3 and all(isinstance(side, Integral) for side in shape)
+        if not integers or min(shape) < 1 or int(np.prod(shape)) != n_features:
             raise ValueError(
                 f"image_shape must be (channels, height, width) with as many values as a row of X: "
                 f"{n_features}; got image_shape={shape}."
+            )
+        if reset and shape[2] in CHANNELS_LAST_COUNTS and shape[0] not in CHANNELS_LAST_COUNTS:
+            warnings.warn(
+                f"image_shape={shape} is read as {shape[0]} channels of {shape[1]}x{shape[2]} "
+                f"pixels. For images of {shape[0]}x{shape[1]} pixels pass "
+                f"image_shape={(shape[2], *shape[:2])}, channels first.",
+                stacklevel=6,
             )
         return shape
 

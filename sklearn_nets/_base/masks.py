@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .._utils.array_api import decode_labels, to_numpy
+from .._utils.array_api import decode_labels, dtype_of, to_numpy
 from ..metrics import mean_iou_score
 from ..modules.losses import PixelCrossEntropy
-from .tasks import Task
+from .tasks import Task, check_class_weight
 
 
 def validate_masks(y, X):
@@ -26,15 +26,23 @@ def validate_masks(y, X):
                 "Unknown label type: masks must hold integers or strings, got floating point "
                 "numbers that are no integers (or NaN, or infinity)."
             )
+        if np.abs(y).max(initial=0) >= 2.0**63:
+            largest = np.abs(y).max()
+            raise ValueError(f"Masks hold labels below 2**63, got numbers up to {largest:.3g}.")
         y = y.astype(np.int64)
     elif y.dtype.kind not in "biuUSO":
         raise ValueError(f"Unknown label type: masks must hold integers or strings, got {y.dtype}.")
+    if y.dtype.kind == "O" and len({type(label) for label in y.flat}) > 1:
+        kinds = sorted({type(label).__name__ for label in y.flat})
+        raise ValueError(
+            f"Masks must hold labels of one type, integers or strings, got {' and '.join(kinds)}."
+        )
     return y
 
 
 def mask_classes(y, ignore_index):
     """The sorted classes of masks, without the label that means "no label"."""
-    if y.dtype.kind in "bu" or (y.dtype.kind == "i" and y.min() >= 0 and y.max() < 1 << 16):
+    if y.dtype.kind in "bui" and y.size and y.min() >= 0 and y.max() < 1 << 16:
         classes = np.flatnonzero(np.bincount(y.ravel())).astype(y.dtype)  # no sort of every pixel
     else:
         classes = np.unique(y)
@@ -45,9 +53,14 @@ def mask_classes(y, ignore_index):
     return classes
 
 
+def code_dtype(classes):
+    """The type of class indices: two bytes wherever they suffice."""
+    return np.int16 if len(classes) < 1 << 15 else np.int32
+
+
 def _find(y, classes, ignore_index):
     """Class indices, -1 for the label that means "no label", and what is neither."""
-    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1).astype(np.int16)
+    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1).astype(code_dtype(classes))
     unknown = classes[codes] != y
     if ignore_index is not None:
         ignored = y == ignore_index
@@ -57,7 +70,7 @@ def _find(y, classes, ignore_index):
 
 
 def encode_masks(y, classes, ignore_index):
-    """Class indices as int16, -1 where the pixel has no label."""
+    """Class indices, -1 where the pixel has no label."""
     if y.dtype in (np.uint8, np.uint16):  # few enough values for a table of them all
         values = np.arange(np.iinfo(y.dtype).max + 1, dtype=y.dtype)
         codes, unknown = (table[y] for table in _find(values, classes, ignore_index))
@@ -88,12 +101,15 @@ class Segmentation(Task):
         Factors of the loss of each class's pixels.
     """
 
-    target_dtype = torch.int16
     class_weight = None
 
     def __init__(self, classes, ignore_index):
         self.classes, self.ignore_index = classes, ignore_index
         self.n_outputs = len(classes)
+
+    @property
+    def target_dtype(self):
+        return dtype_of(np.dtype(code_dtype(self.classes)).name)
 
     def encode(self, y):
         return encode_masks(y, self.classes, self.ignore_index)
@@ -103,7 +119,7 @@ class Segmentation(Task):
         return PixelCrossEntropy(None if weight is None else torch.from_numpy(weight))
 
     def predict(self, z):
-        return z.argmax(1).to(torch.int16)
+        return z.argmax(1).to(self.target_dtype)
 
     def decode(self, prediction, like):
         return decode_labels(self.classes, prediction, like)
@@ -116,6 +132,14 @@ class Segmentation(Task):
         return mean_iou_score(
             y, prediction, ignore_index=self.ignore_index, sample_weight=sample_weight
         )
+
+    def check_eval_target(self, target):
+        if (target < 0).all():
+            raise ValueError(
+                f"The validation set holds no labeled pixel: every one is ignore_index="
+                f"{self.ignore_index!r}. Pass X_val and y_val with labels, or increase "
+                "validation_fraction."
+            )
 
     def score_encoded(self, target, prediction, sample_weight=None):
         return mean_iou_score(target, prediction, ignore_index=-1, sample_weight=sample_weight)
@@ -140,6 +164,9 @@ class Segmentation(Task):
                     f"class_weight names {sorted(unknown)}, which y does not hold; its classes are "
                     f"{classes}."
                 )
-            return np.array([float(class_weight.get(c, 1.0)) for c in classes])
+            factors = check_class_weight([float(class_weight.get(c, 1.0)) for c in classes])
+            if not factors.any():
+                raise ValueError("class_weight leaves no class of any weight.")
+            return factors
         counts = np.bincount(target[target >= 0], minlength=len(self.classes))
         return counts.sum() / (len(counts) * np.maximum(counts, 1))

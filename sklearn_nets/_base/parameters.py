@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
@@ -47,6 +48,7 @@ def net_class(cls=None, **blocks: str):
     if cls is None:
         return lambda cls: net_class(cls, **blocks)
     cls = dataclass(eq=False, repr=False, kw_only=True)(cls)
+    cls.__init__ = _suggest_names(cls.__init__)
     declared = {f.name: f for f in fields(cls) if f.metadata}
     cls._parameter_constraints = {n: f.metadata["constraints"] for n, f in declared.items()}
     own, shared = vars(cls).get("__annotations__", {}), NetParameters.__dataclass_fields__
@@ -57,6 +59,41 @@ def net_class(cls=None, **blocks: str):
         lines.append(blocks.get(line[1:-1], line) if line.startswith("{") else line)
     cls.__doc__ = "\n".join(lines)
     return cls
+
+
+ALIASES = {
+    "epochs": "max_iter",
+    "max_epochs": "max_iter",
+    "n_epochs": "max_iter",
+    "lr": "learning_rate_init",
+    "optimizer": "solver",
+    "weight_decay": "alpha",
+    "hidden_sizes": "hidden_layer_sizes",
+    "dropout_rate": "dropout",
+    "num_layers": "depth",
+    "patience": "n_iter_no_change",
+    "seed": "random_state",
+}
+
+
+def _suggest_names(init):
+    """An `__init__` whose TypeError knows what other libraries call a parameter."""
+
+    @functools.wraps(init)
+    def __init__(self, *args, **kwargs):
+        try:
+            init(self, *args, **kwargs)
+        except TypeError as error:
+            known = type(self).__dataclass_fields__
+            meant = [
+                ALIASES.get(n, n) for n in kwargs if n not in known and ALIASES.get(n) in known
+            ]
+            if not meant:
+                raise
+            hint = f"Did you mean {' and '.join(map(repr, meant))}?"
+            raise TypeError(f"{error}. {hint}") from None
+
+    return __init__
 
 
 def _describe(f) -> str:

@@ -27,7 +27,7 @@ from .._training.stopping import Progress, StoppingRule
 from .._utils.array_api import dtype_of, from_array_api, is_tensor, namespace_and_device
 from .._utils.device import resolve_device
 from .._utils.random import TorchRandom
-from .._utils.validation import validate_weight
+from .._utils.validation import check_range, validate_weight
 from .parameters import NetParameters, net_class
 from .precision import Precision
 from .tasks import Task
@@ -129,6 +129,7 @@ class Preparation(NetParameters, ABC):
         self.out_activation_ = task.make_loss().out_activation
 
     def _place(self, data, target, weight, device):
+        check_range(data, self._precision.weights)
         weights_dtype = self._precision.dtype
         return place(
             data, target, weight, device, dtype=dtype_of(self._input_dtype()),
@@ -170,6 +171,7 @@ class Preparation(NetParameters, ABC):
         return rows, make(X, target[held_out], None if weight is None else weight[held_out])
 
     def _make_eval_set(self, X, target, weight, device):
+        self._task.check_eval_target(target)
         return EvalSet(
             data=self._place(X, target, weight, device),
             target=target,

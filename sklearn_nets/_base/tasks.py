@@ -62,6 +62,10 @@ class Task(ABC):
         """The same of encoded targets and predictions."""
         return self.score(target, prediction, sample_weight)
 
+    def check_eval_target(self, target) -> None:
+        """Refuse encoded targets that a net cannot be scored on."""
+        return None
+
     def check_same_classes(self, y) -> None:
         """Refuse targets that a net cannot go on with in a warm start."""
         return None
@@ -166,8 +170,8 @@ class Classification(Task):
             shares = np.bincount(codes, weight, minlength=len(self.classes))
             present = shares > 0  # the others have no sample of any weight to be balanced
             return (shares.sum() / present.sum() / np.where(present, shares, 1))[codes]
-        labels = self.classes[codes]
-        return compute_class_weight(class_weight, classes=self.classes, y=labels)[codes]
+        factors = compute_class_weight(class_weight, classes=self.classes, y=self.classes[codes])
+        return check_class_weight(factors)[codes]
 
 
 class Multiclass(Classification):
@@ -243,7 +247,7 @@ class Multilabel(Classification):
         return csr_matrix(to_numpy(prediction)) if self.sparse else convert_like(prediction, like)
 
     def weights_of_classes(self, class_weight, target, weight):
-        return compute_sample_weight(class_weight, target.astype(int))
+        return check_class_weight(compute_sample_weight(class_weight, target.astype(int)))
 
 
 def classification(y, classes=None) -> Classification:
@@ -254,6 +258,16 @@ def classification(y, classes=None) -> Classification:
     if binarizer.y_type_.startswith("multilabel"):
         return Multilabel(binarizer.classes_, sparse)
     return (Multiclass if len(binarizer.classes_) > 2 else Binary)(binarizer.classes_)
+
+
+def check_class_weight(factors) -> np.ndarray:
+    """Refuse factors of classes that are negative or not finite."""
+    factors = np.asarray(factors, dtype=float)
+    if not np.isfinite(factors).all() or (factors < 0).any():
+        raise ValueError(
+            f"class_weight must hold finite numbers of at least 0, got {np.unique(factors)[:5]}."
+        )
+    return factors
 
 
 def to_dense(y):

@@ -50,7 +50,8 @@ def to_tensor(X, device: torch.device, dtype: torch.dtype | None = None) -> torc
     if not is_tensor(X):
         X = X.toarray() if issparse(X) else np.asarray(X)
         if any(stride < 0 for stride in X.strides) or not X.dtype.isnative:
-            X = np.ascontiguousarray(X, dtype=X.dtype.newbyteorder("="))
+            # not ascontiguousarray, which keeps a negative stride on an axis of length one
+            X = np.array(X, dtype=X.dtype.newbyteorder("="), order="C")
         if X.dtype == np.longdouble:
             X = X.astype(np.float64)  # torch has no more
         if not X.flags.writeable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.utils import check_consistent_length
 
 from .array_api import is_tensor, to_numpy
@@ -41,10 +42,11 @@ def validate_rows(
         if sparse:
             options["accept_sparse"] = "csr"
         if isinstance(y, str):
-            return validate_data(estimator, X, **options)
-        return validate_data(
+            return _numbers(validate_data(estimator, X, **options))
+        X, y = validate_data(
             estimator, X, to_numpy(y), multi_output=True, y_numeric=y_numeric, **options
         )
+        return _numbers(X), y
     X = _check_tensor(estimator, X)
     # Shapes, counts and names are scikit-learn's business and need no data: a view of one
     # element on the host stands for X, whatever device X lives on.
@@ -55,6 +57,11 @@ def validate_rows(
     if isinstance(y, str):
         return X
     return X, validate_target(estimator, y, len(X), y_numeric=y_numeric)
+
+
+def _numbers(X):
+    """Rows as numbers: scikit-learn leaves frames of several categorical columns as objects."""
+    return X.astype(np.float64) if X.dtype.kind == "O" else X
 
 
 def validate_target(estimator, y, n_samples: int, *, y_numeric=False):
@@ -96,6 +103,19 @@ def check_finite(estimator, X):
             f"Input X contains {what}. {type(estimator).__name__} needs finite values."
         )
     return X
+
+
+def check_range(X, dtype: str) -> None:
+    """Refuse float64 values that a net of a narrower type would read as infinite."""
+    if dtype == "float64" or str(X.dtype).rpartition(".")[2] != "float64":
+        return
+    values = X.data if issparse(X) else X
+    largest = float(abs(values).max()) if 0 not in values.shape else 0.0
+    if largest > float(np.finfo(np.float32).max):
+        raise ValueError(
+            f"X holds values as large as {largest:.3g}, beyond float32, in which this net computes "
+            "(precision='auto'). Scale X, or pass precision='float64'."
+        )
 
 
 def validate_weight(sample_weight, n_samples: int):

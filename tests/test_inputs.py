@@ -1,0 +1,176 @@
+"""Odd inputs: read as they are meant, or refused in words that help."""
+
+import tracemalloc
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+
+from sklearn_nets import (
+    CNNClassifier,
+    MLPClassifier,
+    MLPRegressor,
+    PixelClassifier,
+    SegmentationNet,
+    ViTClassifier,
+)
+from sklearn_nets._base.masks import encode_masks, mask_classes
+from sklearn_nets._utils.array_api import to_tensor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+X, Y = load_digits(return_X_y=True)
+X, Y = X[:100] / 16, Y[:100]
+IMAGES = X.reshape(-1, 8, 8)
+MASKS = (IMAGES > 0.5).astype(int)
+TINY = {"max_iter": 1, "random_state": 0}
+
+
+def cnn(**settings):
+    return CNNClassifier(**{"channels": (4,), **TINY, **settings})
+
+
+def segmenter(**settings):
+    return SegmentationNet(**{"channels": (4,), **TINY, **settings})
+
+
+# ------------------------------------------------------------------------------------------- masks
+
+
+def test_one_large_label_takes_no_large_table():
+    masks = np.zeros((2, 8, 8), np.uint32)
+    masks[0, 0, 0] = 2**32 - 1
+    tracemalloc.start()
+    assert mask_classes(masks, None).tolist() == [0, 2**32 - 1]
+    model = segmenter().fit(IMAGES[:2], masks)
+    assert tracemalloc.get_traced_memory()[1] < 2**28
+    tracemalloc.stop()
+    assert set(np.unique(model.predict(IMAGES[:2]))) <= {0, 2**32 - 1}
+
+
+def test_more_classes_than_two_bytes_hold():
+    masks = np.arange(40_000).reshape(1, 200, 200)
+    classes = mask_classes(masks, None)
+    assert_array_equal(encode_masks(masks, classes, None), masks)
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        (np.full((2, 8, 8), 1e300), "labels below 2[*][*]63, got numbers up to 1e[+]300"),
+        (np.array(["paper", "ink"], dtype=object)[MASKS[:2]], None),
+        (np.array([["a", 1] * 32] * 2, dtype=object).reshape(2, 8, 8), "one type.*int and str"),
+    ],
+)
+def test_labels_that_are_none(masks, message):
+    if message is None:
+        segmenter().fit(IMAGES[:2], masks)
+        return
+    with pytest.raises(ValueError, match=message):
+        segmenter().fit(IMAGES[:2], masks)
+
+
+def test_a_validation_set_without_any_label():
+    masks = MASKS.copy()
+    masks[50:] = 255
+    with pytest.raises(ValueError, match="validation set holds no labeled pixel.*255"):
+        segmenter(ignore_index=255).fit(
+            IMAGES[:50], masks[:50], X_val=IMAGES[50:], y_val=masks[50:]
+        )
+
+
+@pytest.mark.parametrize("model", [segmenter(), PixelClassifier(MLPClassifier())])
+def test_predict_before_fit(model):
+    with pytest.raises(NotFittedError):
+        model.predict(IMAGES)
+
+
+# ------------------------------------------------------------------------------------------ arrays
+
+
+def test_negative_stride_of_an_axis_of_length_one():
+    backwards = X[:1, ::-1][::-1]
+    assert_array_equal(to_tensor(backwards, torch.device("cpu")).numpy(), backwards)
+    column = X[:, :1][:, ::-1]
+    model = MLPClassifier(3, **TINY).fit(column, Y)
+    assert_array_equal(model.predict(column), model.predict(column.copy()))
+
+
+@pytest.mark.parametrize("make", [cnn, lambda: ViTClassifier(embed_dim=8, depth=1, **TINY)])
+def test_values_beyond_float32_are_not_infinite_in_silence(make):
+    large = IMAGES.copy()
+    large[0, 0, 0] = 1e39
+    with pytest.raises(
+        ValueError, match="as large as 1e[+]39, beyond float32.*precision='float64'"
+    ):
+        make().fit(large, Y)
+    with pytest.raises(ValueError, match="beyond float32"):
+        make().fit(IMAGES, Y).predict(large)
+    narrow = MLPClassifier(3, **TINY).fit(X.astype(np.float32), Y)
+    with pytest.raises(ValueError, match="beyond float32"):
+        narrow.predict(X * 1e39)
+    assert np.isfinite(MLPClassifier(3, **TINY).fit(X, Y).predict_proba(X * 1e39)).all()
+
+
+def test_frames_of_categories():
+    frame = pd.DataFrame({"a": [1, 2, 1, 2] * 5, "b": [2, 1, 1, 2] * 5}).astype("category")
+    model = MLPClassifier(3, **TINY).fit(frame, frame.a.to_numpy())
+    assert model.predict(frame).shape == (20,)
+
+
+# --------------------------------------------------------------------------------------- parameters
+
+
+@pytest.mark.parametrize("make", [cnn, segmenter, lambda **s: MLPClassifier(3, **TINY, **s)])
+@pytest.mark.parametrize("factor", [-1.0, np.nan, np.inf])
+def test_class_weights_are_checked(make, factor):
+    target = MASKS if make is segmenter else Y % 2
+    with pytest.raises(ValueError, match="class_weight must hold finite numbers of at least 0"):
+        make(class_weight={1: factor}).fit(X if make not in (cnn, segmenter) else IMAGES, target)
+
+
+def test_class_weights_that_leave_no_pixel():
+    with pytest.raises(ValueError, match="class_weight leaves no class of any weight"):
+        segmenter(class_weight={0: 0, 1: 0}).fit(IMAGES, MASKS)
+
+
+@pytest.mark.parametrize("channels", [(), (0,), (4, -1), (4.5,), ("4",)])
+@pytest.mark.parametrize("make", [cnn, segmenter])
+def test_channels_are_positive_integers(make, channels):
+    with pytest.raises(ValueError, match="channels must hold one positive integer for each stage"):
+        make(channels=channels).fit(IMAGES, MASKS if make is segmenter else Y)
+
+
+def test_image_shape_of_other_than_integers():
+    with pytest.raises(ValueError, match="image_shape must be"):
+        cnn(image_shape=("1", 8, 8)).fit(X, Y)
+
+
+def test_shapes_that_look_wrong_are_named_once():
+    with pytest.warns(
+        UserWarning, match=r"read as 8 channels of 8x1 pixels.*image_shape=\(1, 8, 8\)"
+    ):
+        model = cnn(image_shape=(8, 8, 1)).fit(X, Y)
+    model.predict(X)  # a warning would be an error
+    with pytest.warns(UserWarning, match=r"1x64 pixels.*image_shape=\(1, 8, 8\)"):
+        model = cnn().fit(X, Y)
+    model.predict(X)
+    cnn(image_shape=(1, 8, 8)).fit(X, Y)
+    cnn().fit(X[:, :50], Y)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("lr", "learning_rate_init"), ("epochs", "max_iter"), ("seed", "random_state")],
+)
+@pytest.mark.parametrize("net", [MLPClassifier, MLPRegressor, CNNClassifier, SegmentationNet])
+def test_names_of_other_libraries(net, name, meant):
+    with pytest.raises(
+        TypeError, match=f"unexpected keyword argument '{name}'. Did you mean '{meant}'"
+    ):
+        net(**{name: 1})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'other'$"):
+        net(other=1)
