@@ -14,9 +14,11 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import cross_val_predict
 from skorch.callbacks import Callback
+from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_nets import CNNClassifier, MLPClassifier, MLPRegressor, RandomFlipShift, ViTClassifier
 from sklearn_nets._training.loop import train
+from sklearn_nets._training.threads import count_multiplications
 from sklearn_nets._utils.device import threads
 from sklearn_nets._utils.random import TorchRandom, draws_from_default
 
@@ -207,3 +209,37 @@ def test_default_generators_are_lent_and_put_back():
         more = torch.rand(3)
     with lent.as_default():  # goes on where it was
         assert torch.equal(torch.rand(3), more)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "data", "one"),
+    [
+        (MLPClassifier(9, batch_size=32), X, True),
+        (MLPClassifier(2000, batch_size=200), X, False),
+        (CNNClassifier((4, 8)), IMAGES, True),
+        (CNNClassifier((64, 128)), np.tile(IMAGES, (1, 4, 4)), False),
+    ],
+)
+def test_small_nets_train_with_one_thread(estimator, data, one):
+    seen = []
+
+    class Threads(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            seen.append(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        estimator.set_params(max_iter=1, random_state=0, callbacks=[Threads()]).fit(data, Y)
+        assert seen == [1 if one else min(2, joblib.cpu_count())]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_multiplications_are_those_of_torchs_counter():
+    net = CNNClassifier((4, 8), max_iter=1, random_state=0).fit(IMAGES, Y).net_.module_
+    batch = torch.from_numpy(IMAGES[:3, None])
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(batch)
+    assert 2 * count_multiplications(net, batch) == counter.get_total_flops()

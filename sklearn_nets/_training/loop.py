@@ -13,11 +13,10 @@ from skorch.callbacks import Callback
 from .._utils.device import threads
 from .._utils.random import draws_from_default
 from ..modules.augment import Augmentation
-from ..modules.interfaces import ManualGradient
 from .cuda_graph import CUDAGraphEpoch, can_capture
 from .run import TrainingRun
+from .threads import choose_threads
 
-SINGLE_THREAD_FLOPS = 2**21  # multiplications of a step below which a second thread costs time
 MIN_STEPS_TO_CAPTURE = 32  # steps from which capturing one as a CUDA graph is repaid
 
 
@@ -40,7 +39,7 @@ def train(run: TrainingRun) -> None:
     try:
         run.gradient = run.make_gradient(run.report_factor)
         net.module_.train()  # a step that is captured keeps the mode it was captured in
-        with _default_generators(run), threads(1 if _steps_are_small(run) else None):
+        with _default_generators(run), threads(choose_threads(run)):
             stopped = _run_epochs(run, _epoch_runner(run))
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=4)
@@ -60,12 +59,6 @@ def _default_generators(run):
     if own and not draws_from_default(run.module):
         return nullcontext()
     return run.random.as_default()
-
-
-def _steps_are_small(run) -> bool:
-    work = run.loader.batch_size * sum(p.numel() for p in run.module.parameters())
-    manual = isinstance(run.module, ManualGradient)
-    return manual and run.loader.device.type == "cpu" and work < SINGLE_THREAD_FLOPS
 
 
 def _epoch_runner(run):

@@ -1,0 +1,52 @@
+"""How many threads a run computes with on the host."""
+
+from __future__ import annotations
+
+import joblib
+import torch
+from torch import nn
+
+from ..modules.interfaces import ManualGradient
+
+# Multiplications of a step's forward pass below which it computes with one thread. A second one
+# would gain up to a third on a quiet machine, and nothing beside another fit; beside busy processes
+# threads that wait for each other after every operation make a fit a hundred times as slow.
+SINGLE_THREAD_MULTIPLICATIONS = 2**28
+MANUAL_SINGLE_THREAD_MULTIPLICATIONS = 2**21  # of steps without autograd, which have few operations
+
+
+def choose_threads(run) -> int | None:
+    """The maximum number of torch's threads; None where the host only waits for a device."""
+    loader, module = run.loader, run.module
+    if loader.device.type != "cpu":
+        return None
+    if isinstance(module, ManualGradient):
+        work = loader.batch_size * sum(p.numel() for p in module.parameters())
+        small = work < MANUAL_SINGLE_THREAD_MULTIPLICATIONS
+    else:
+        X, _, _ = loader.data.gather(slice(0, 1))
+        work = loader.batch_size * count_multiplications(module, X)
+        small = work < SINGLE_THREAD_MULTIPLICATIONS
+    # of the cores that this process may use, by its affinity and its container's quota
+    return 1 if small else joblib.cpu_count()
+
+
+@torch.no_grad()
+def count_multiplications(module: nn.Module, X: torch.Tensor) -> int:
+    """Multiplications of the linear layers and convolutions in one forward pass of X."""
+    total = 0
+
+    def count(layer, inputs, output):
+        nonlocal total
+        total += output.numel() * layer.weight[0].numel()
+
+    layers = [m for m in module.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    training = module.training
+    try:
+        module.eval().forward(X)  # not called, which would compile a module that is to be compiled
+    finally:
+        module.train(training)
+        for hook in hooks:
+            hook.remove()
+    return total
