@@ -1,5 +1,6 @@
 """Judge any scikit-learn estimators alike, by their public interface."""
 
-from ._compare import Comparison, compare
+from ._compare import compare
+from ._result import Comparison
 
 __all__ = ["Comparison", "compare"]

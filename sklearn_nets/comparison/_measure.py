@@ -12,18 +12,6 @@ from time import perf_counter
 import numpy as np
 
 from .._utils.array_api import to_numpy
-from ..metrics import class_scores
-
-
-def fold_metrics(confusion: np.ndarray, *, masks: bool) -> dict[str, float]:
-    """Accuracy and means over the classes that occur, in the truth or in the prediction."""
-    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
-    means = {name: float(v[occurs].mean()) for name, v in class_scores(confusion).items()}
-    accuracy = float(np.trace(confusion) / confusion.sum())
-    macro = {"macro_precision": means["precision"], "macro_recall": means["recall"]}
-    if masks:
-        return {"pixel_accuracy": accuracy, "mean_iou": means["iou"], **macro}
-    return {"accuracy": accuracy, **macro}
 
 
 def _take(X, indices):

@@ -1,0 +1,81 @@
+"""Pictures of samples for the page: what was misclassified, and masks over their images."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+
+import numpy as np
+
+# One color per class in pictures of masks; the most frequent class shows the picture itself.
+COLORS = [
+    "e6194b", "f58231", "ffe119", "bfef45", "3cb44b", "42d4f4",
+    "4363d8", "911eb4", "f032e6", "fabed4", "a9a9a9", "9a6324",
+]  # fmt: skip
+
+
+def misclassified(comparison, images: np.ndarray, n_shown: int = 12) -> list[dict]:
+    """The samples that most estimators got wrong, each with all the answers."""
+    tested = np.concatenate([test for _, test in comparison.splits])
+    tested, first = np.unique(tested, return_index=True)  # repeated folds test a sample twice
+    answers = {name: np.concatenate(folds)[first] for name, folds in comparison.predictions.items()}
+    truth = comparison.y[tested]
+    n_wrong = np.sum([answer != truth for answer in answers.values()], axis=0)
+    worst = np.argsort(-n_wrong, kind="stable")[: min(n_shown, np.count_nonzero(n_wrong))]
+    return [
+        {
+            "image": png(to_rgb(images[tested[i]])),
+            "truth": truth[i],
+            "answers": [(name, a[i], a[i] == truth[i]) for name, a in answers.items()],
+        }
+        for i in worst
+    ]
+
+
+def mask_overlays(comparison, images: np.ndarray, n_shown: int = 4) -> dict:
+    """Images of the first test fold: the image, the truth, and every estimator's mask."""
+    test = comparison.splits[0][1][:n_shown]
+    masks = {"truth": comparison.y[test]}
+    masks |= {name: folds[0][:n_shown] for name, folds in comparison.predictions.items()}
+    common = max(comparison.classes, key=lambda c: np.count_nonzero(comparison.y == c))
+    others = [c for c in comparison.classes if c != common]
+    colors = {c: bytes.fromhex(COLORS[k % len(COLORS)]) for k, c in enumerate(others)}
+    pictures = []
+    for k, i in enumerate(test):
+        picture = to_rgb(images[i])
+        pictures.append(png(picture))
+        for mask in masks.values():
+            painted = 0.45 * picture
+            for c, color in colors.items():
+                painted[mask[k] == c] = 0.15 * picture[mask[k] == c] + 0.85 * np.array([*color])
+            pictures.append(png(painted))
+    return {
+        "common": common,
+        "legend": [(c, "rgb({},{},{})".format(*color)) for c, color in colors.items()],
+        "columns": ["image", *masks],
+        "images": pictures,
+    }
+
+
+def to_rgb(image: np.ndarray) -> np.ndarray:
+    """An image of any values as (height, width, 3), from 0 to 255."""
+    if image.dtype != np.uint8:
+        image = 255 * (image - image.min()) / max(np.ptp(image), 1e-12)
+    return np.broadcast_to(image[..., None] if image.ndim == 2 else image, (*image.shape[:2], 3))
+
+
+def png(rgb: np.ndarray) -> str:
+    """A data URL of the image as PNG: three chunks, no dependency."""
+    height, width, _ = rgb.shape
+    rows = np.pad(rgb.astype(np.uint8).reshape(height, -1), ((0, 0), (1, 0))).tobytes()
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows, 9)),
+        (b"IEND", b""),
+    ]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"

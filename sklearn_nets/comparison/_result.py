@@ -1,0 +1,140 @@
+"""What a comparison found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from . import _html, _plots
+from ._problems import Problem
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class Comparison:
+    """What :func:`compare` found: raw results of every fold, and the tables made of them.
+
+    Attributes
+    ----------
+    folds : DataFrame
+        One row per estimator and fold: ``estimator``, ``fold``, ``n_train``, ``n_test``, the
+        metrics, ``fit_time`` and ``predict_time`` in seconds, ``n_parameters``, ``device``.
+    metrics : list of str
+        The metrics, in the order of the tables.
+    confusion_matrices : dict of str to ndarray of shape (n_folds, n_classes, n_classes)
+        Counts of samples (labels) or pixels (masks): true classes in rows, predicted in columns.
+    predictions : dict of str to list of ndarray
+        Out-of-fold predictions: entry k belongs to the samples ``splits[k][1]``.
+    splits : list of (ndarray, ndarray)
+        Train and test indices of every fold, the same for all estimators.
+    problem : Problem
+        What `y` is, and how predictions of it are judged.
+    provenance : dict of str to str
+        Date, splitter, machine and library versions of the run.
+    """
+
+    folds: pd.DataFrame
+    metrics: list[str]
+    confusion_matrices: dict[str, np.ndarray]
+    predictions: dict[str, list[np.ndarray]]
+    splits: list[tuple[np.ndarray, np.ndarray]]
+    problem: Problem
+    provenance: dict[str, str]
+
+    @property
+    def y(self) -> np.ndarray:
+        """The truth, of shape (n_samples,) or (n_samples, height, width)."""
+        return self.problem.y
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The sorted classes in `y`, without `ignore_index`."""
+        return self.problem.classes
+
+    @property
+    def ignore_index(self) -> int | str | None:
+        """The value in masks that is not judged."""
+        return self.problem.ignore_index
+
+    def __repr__(self) -> str:
+        return (
+            f"Comparison({', '.join(self.confusion_matrices)}: n={len(self.y)}, "
+            f"{len(self.splits)} folds, {len(self.classes)} classes)"
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """One row per estimator: mean and standard deviation over the folds.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by estimator. ``mean_<metric>`` and ``std_<metric>`` for each metric,
+            ``fit_time`` and ``predict_time`` (seconds), with numpy's standard deviation (divided
+            by the number of folds), as in scikit-learn's ``cv_results_``; then ``n_parameters``
+            (the largest over the folds, missing where unknown) and ``device``.
+        """
+        by_estimator = self.folds.groupby("estimator", sort=False)
+        columns = {}
+        for name in [*self.metrics, "fit_time", "predict_time"]:
+            columns[f"mean_{name}"] = by_estimator[name].mean()
+            columns[f"std_{name}"] = by_estimator[name].std(ddof=0)
+        columns["n_parameters"] = by_estimator["n_parameters"].max()
+        columns["device"] = by_estimator["device"].first()
+        return pd.DataFrame(columns)
+
+    def per_class(self) -> pd.DataFrame:
+        """Precision and recall of every class, from the confusion matrix summed over the folds.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by estimator and class: ``precision``, ``recall``, for masks ``iou``, and
+            ``support``, the number of samples (pixels) of that class in the test folds.
+        """
+        tables = {
+            name: self.problem.class_table(matrices.sum(axis=0))
+            for name, matrices in self.confusion_matrices.items()
+        }
+        return pd.concat(tables, names=["estimator"])
+
+    def plot(self, metric: str | None = None, *, ax=None):
+        """Draw one metric of every fold, with its mean and standard deviation.
+
+        Parameters
+        ----------
+        metric : str, optional
+            One of ``metrics``; by default the accuracy, for masks the mean IoU.
+        ax : matplotlib Axes, optional
+            Where to draw; by default on a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        ValueError
+            If `metric` is not among ``metrics``.
+        """
+        metric = metric or self.problem.main_metric
+        if metric not in self.metrics:
+            raise ValueError(f"metric must be one of {self.metrics}, got {metric!r}.")
+        return _plots.draw(self, metric, ax)
+
+    def to_html(self, path, *, title: str = "Comparison", images=None) -> None:
+        """Write tables and confusion matrices as one page that needs no other file and no network.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file to write; an existing one is replaced.
+        title : str, default="Comparison"
+            The heading.
+        images : array-like of shape (n_samples, height, width) or (n_samples, height, width, 3), \
+                optional
+            Pictures of the samples, to show the most misclassified (labels) or the first (masks).
+        """
+        _html.write_html(path, [(title, self, images)])
