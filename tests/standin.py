@@ -6,7 +6,7 @@ would make the host wait for a GPU is counted: values read back (``.item()``, ``
 and operations whose output has a shape that depends on the data (``nonzero``, an index of
 booleans).
 
-Not covered: CUDA graphs, streams, pinned memory and kernels of bfloat16.
+Not covered: CUDA graphs, streams, pinned memory and autocast.
 
 `register` changes the whole process and cannot be undone, so tests on this device run in a process
 of their own.
@@ -40,13 +40,13 @@ def register():
 
     module = _DummyBackendModule()
     module.device = nullcontext  # a context that makes a device the current one: there is one
-    module.get_amp_supported_dtype = lambda: [torch.bfloat16]
+    module.get_amp_supported_dtype = lambda: [
+        torch.bfloat16
+    ]  # autocast is taken, and casts nothing
     _setup_privateuseone_for_python_backend(NAME, backend_module=module)
     # What torch makes in C++ where no mode sees it: `torch.tensor(list, device=...)`, `X[list]`.
     _library.impl("empty_strided", _empty_strided, "PrivateUse1")
     _library.impl("_copy_from", _copy_from, "PrivateUse1")
-    # autocast is accepted, and casts nothing
-    _fallback.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
     # `module.to(device)` puts other tensors in the place of the parameters, as it must with
     # tensors of another class.
     torch.__future__.set_swap_module_params_on_conversion(True)
@@ -117,7 +117,6 @@ def record():
 
 _recorders = []
 _library = torch.library.Library("aten", "IMPL")
-_fallback = torch.library.Library("_", "IMPL")
 
 
 def _empty_strided(size, stride, **options):

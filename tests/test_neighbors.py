@@ -1,4 +1,4 @@
-"""The neighbours that torch finds are scikit-learn's, wherever the data lives."""
+"""The neighbors that torch finds are scikit-learn's, wherever the data lives."""
 
 import os
 import pickle
@@ -14,8 +14,8 @@ from sklearn import neighbors as reference
 from sklearn.datasets import load_digits
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_nets.neighbors import KNeighborsClassifier
-from sklearn_nets.neighbors import _classification as neighbors
+from sklearn_nets.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
+from sklearn_nets.neighbors import _base as neighbors
 from sklearn_nets.neighbors import _exact_search as _search
 from sklearn_nets.neighbors._exact_search import nearest
 
@@ -28,20 +28,20 @@ def blobs(n=3000, n_queries=200, d=20, dtype=np.float64, seed=0):
 
 @pytest.fixture
 def in_torch(monkeypatch):
-    """Take the road of an accelerator, on the CPU."""
-    monkeypatch.setattr(neighbors, "_is_host", lambda device: False)
+    """Search on the CPU as on an accelerator."""
+    monkeypatch.setattr(neighbors, "_computes_on_host", lambda device: False)
 
 
 @pytest.fixture
-def sieved(monkeypatch):
-    """Count the queries sieved in each dtype, however they are shared out."""
-    seen, sieve = Counter(), _search._sieve
+def filtered(monkeypatch):
+    """Count the queries filtered in each dtype, in whatever pieces."""
+    seen, original = Counter(), _search._filter_candidates
 
     def note(X, Q, k, origin, dtype):
         seen[dtype] += len(Q)
-        return sieve(X, Q, k, origin, dtype)
+        return original(X, Q, k, origin, dtype)
 
-    monkeypatch.setattr(_search, "_sieve", note)
+    monkeypatch.setattr(_search, "_filter_candidates", note)
     return seen
 
 
@@ -70,9 +70,9 @@ def test_search_is_brute_force(n, d, k, dtype):
     assert_allclose(distances, expected, rtol=1e-12)
 
 
-def test_search_over_several_blocks_and_readings(monkeypatch):
+def test_search_over_several_blocks_and_passes(monkeypatch):
     monkeypatch.setattr(_search, "_block_shape", lambda n, d, device: (16, 256))
-    monkeypatch.setattr(_search, "QUERIES", 50)
+    monkeypatch.setattr(_search, "MAX_QUERIES", 50)
     X, _, Q = map(torch.from_numpy, blobs(n=1000, n_queries=120, d=5))
     distances, indices = nearest(X, Q, 3)
     expected, where = brute(X, Q, 3)
@@ -90,8 +90,8 @@ def test_search_survives_offsets_and_extremes(scale, offset):
     assert_allclose(distances, expected, rtol=1e-12)
 
 
-def test_proof_fails_where_float32_cannot_tell(sieved):
-    """Tight clusters far apart: float32 would mix up neighbours, float64 does not."""
+def test_certificate_fails_where_float32_cannot_tell(filtered):
+    """Tight clusters far apart: float32 would mix up neighbors, float64 does not."""
     X, _, Q = blobs(n=400, n_queries=20)
     X, Q = X * 1e-3, Q * 1e-3
     X[::2] += 1e3
@@ -99,7 +99,7 @@ def test_proof_fails_where_float32_cannot_tell(sieved):
     X, Q = torch.from_numpy(X), torch.from_numpy(Q)
     assert_array_equal(nearest(X, Q, 3)[1], brute(X, Q, 3)[1])
     # the origin lies in one of the clusters, where float32 can tell
-    assert sieved == {torch.float32: 20, torch.float64: 10}
+    assert filtered == {torch.float32: 20, torch.float64: 10}
 
 
 def outliers(X, Q):
@@ -112,7 +112,7 @@ def one_sentinel(X, Q):
 
 
 def far_pairs(X, Q):
-    """Neighbours that even the products of float64 cannot tell apart."""
+    """Neighbors that even the products of float64 cannot tell apart."""
     X *= 1e-5
     Q *= 1e-5
     for points in (X, Q):
@@ -133,10 +133,10 @@ def test_search_survives_outliers_and_cancellation(spoil, dtype):
         assert_array_equal(indices, where)
 
 
-def test_every_possible_neighbour_is_measured_where_no_sieve_can_tell(monkeypatch):
-    asked, measure = [], _search._measure_possible
+def test_every_possible_neighbor_is_measured_where_no_filter_can_tell(monkeypatch):
+    asked, measure = [], _search._rank_all_possible
     monkeypatch.setattr(
-        _search, "_measure_possible", lambda X, Q, *a: asked.append(len(Q)) or measure(X, Q, *a)
+        _search, "_rank_all_possible", lambda X, Q, *a: asked.append(len(Q)) or measure(X, Q, *a)
     )
     X, _, Q = blobs(n=1500, n_queries=60, d=30)
     far_pairs(X, Q)
@@ -157,10 +157,10 @@ def test_search_of_values_beyond_float32(scale):
     assert_allclose(distances / scale**2, expected, rtol=1e-10)
 
 
-def test_proof_holds_on_ordinary_data(sieved):
+def test_certificate_holds_on_ordinary_data(filtered):
     X, _, Q = map(torch.from_numpy, blobs())
     nearest(X, Q, 5)
-    assert sieved == {torch.float32: 200}
+    assert filtered == {torch.float32: 200}
 
 
 def test_first_of_equals_wins():
@@ -179,17 +179,17 @@ def test_search_takes_any_dtype(dtype):
     assert_allclose(nearest(X, Q, 3)[0], brute(X, Q, 3)[0], rtol=1e-12)
 
 
-def test_reduced_matmul_precision_changes_nothing(sieved):
+def test_reduced_matmul_precision_changes_nothing(filtered):
     X, _, Q = map(torch.from_numpy, blobs(dtype=np.float32))
     before = nearest(X, Q, 5)
-    sieved.clear()
+    filtered.clear()
     torch.set_float32_matmul_precision("medium")
     try:
         after = nearest(X, Q, 5)
     finally:
         torch.set_float32_matmul_precision("highest")
     assert_array_equal(before[1], after[1])
-    assert sieved == {torch.float64: 200}
+    assert filtered == {torch.float64: 200}
 
 
 def test_memory_is_bounded(monkeypatch):
@@ -210,7 +210,14 @@ def test_memory_is_bounded(monkeypatch):
 # ---------------------------------------------------------------------------------- the classifier
 
 
-@parametrize_with_checks([KNeighborsClassifier(), KNeighborsClassifier(algorithm="brute")])
+@parametrize_with_checks(
+    [
+        KNeighborsClassifier(),
+        KNeighborsClassifier(algorithm="brute"),
+        KNeighborsRegressor(),
+        NearestNeighbors(),
+    ]
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
@@ -232,17 +239,17 @@ def test_accelerator_equals_scikit_learn(in_torch, weights, metric, dtype):
         assert_allclose(mine, his, rtol=rtol)
 
 
-def test_large_searches_run_in_torch_on_the_cpu(sieved):
+def test_large_searches_run_in_torch_on_the_cpu(filtered):
     X, y, Q = blobs(n=60_000, n_queries=150, d=32)
     ours = KNeighborsClassifier(device="cpu").fit(X, y)
     theirs = reference.KNeighborsClassifier().fit(X, y)
     assert_array_equal(ours.kneighbors(Q)[1], theirs.kneighbors(Q)[1])
-    assert sieved
+    assert filtered
     assert_array_equal(ours.predict(Q), theirs.predict(Q))
 
 
 @pytest.mark.parametrize("k", [1, 4])
-def test_no_point_is_its_own_neighbour(in_torch, k):
+def test_no_point_is_its_own_neighbor(in_torch, k):
     X, y, _ = blobs(n=300)
     X[5] = X[6] = X[7]  # duplicates
     ours = KNeighborsClassifier(k).fit(X, y)
@@ -363,3 +370,95 @@ def test_twice_the_same_and_after_pickling(in_torch):
     ours = KNeighborsClassifier().fit(X, y)
     copy = pickle.loads(pickle.dumps(ours))
     assert_array_equal(ours.kneighbors(Q)[0], copy.kneighbors(Q)[0])
+
+
+@pytest.mark.parametrize("scale", [1e150, 1e160])
+def test_scores_where_squares_overflow(in_torch, scale):
+    X, y, Q = blobs(n=28, n_queries=28, d=2)
+    X[:9] *= scale
+    model = KNeighborsClassifier().fit(X, y)
+    assert model.predict(Q * scale).shape == (28,)
+    assert model.kneighbors(X)[1].shape == (28, 5)
+
+
+def test_no_jobs_is_an_error_as_in_scikit_learn(in_torch):
+    X, y, Q = blobs(n=30, n_queries=3)
+    with pytest.raises(ValueError, match="n_jobs == 0"):
+        KNeighborsClassifier(n_jobs=0).fit(X, y).kneighbors(Q)
+
+
+# ------------------------------------------------------------------------- regressor, neighbors alone
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance", lambda d: np.exp(-d), None])
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+@pytest.mark.parametrize("n_outputs", [0, 1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_regressor_equals_scikit_learn(in_torch, weights, metric, n_outputs, dtype):
+    X, _, Q = blobs(dtype=dtype)
+    y = (X[:, : max(n_outputs, 1)] ** 2).reshape((len(X), n_outputs) if n_outputs else len(X))
+    settings = {"weights": weights, "metric": metric, "algorithm": "brute"}
+    ours = KNeighborsRegressor(**settings).fit(X, y)
+    theirs = reference.KNeighborsRegressor(**settings).fit(X, y)
+    for rows in (Q, None):
+        assert ours.predict(rows).dtype == theirs.predict(rows).dtype
+        assert_allclose(ours.predict(rows), theirs.predict(rows), rtol=1e-5)
+    assert ours.score(X, y) == pytest.approx(theirs.score(X, y), rel=1e-6)
+    t = torch.from_numpy(Q)
+    assert isinstance(ours.predict(t), torch.Tensor)
+    assert_array_equal(ours.predict(t), ours.predict(Q))
+    assert ours.score(t, torch.from_numpy(ours.predict(Q))) == 1.0
+
+
+def test_large_regressions_search_in_torch_on_the_cpu(filtered):
+    X, y, Q = blobs(n=60_000, n_queries=150, d=32)
+    ours = KNeighborsRegressor(device="cpu").fit(X, y).predict(Q)
+    assert filtered
+    assert_array_equal(ours, reference.KNeighborsRegressor().fit(X, y).predict(Q))
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "kd_tree"])
+def test_neighbors_equal_scikit_learns(in_torch, algorithm):
+    X, _, Q = blobs(n=500, n_queries=50, d=4)
+    ours = NearestNeighbors(radius=0.8, algorithm=algorithm).fit(torch.from_numpy(X))
+    theirs = reference.NearestNeighbors(radius=0.8, algorithm="brute").fit(X)
+    for rows in (Q, torch.from_numpy(Q), None):
+        like = None if rows is None else Q
+        distances, indices = ours.kneighbors(rows)
+        assert isinstance(distances, torch.Tensor) == isinstance(rows, torch.Tensor)
+        assert_array_equal(indices, theirs.kneighbors(like)[1])
+        assert_allclose(distances, theirs.kneighbors(like)[0], rtol=1e-10)
+        within = ours.radius_neighbors(rows, sort_results=True)
+        expected = theirs.radius_neighbors(like, sort_results=True)
+        for mine, his in zip(within, expected, strict=True):
+            for few, same in zip(mine, his, strict=True):
+                assert_allclose(few, same, rtol=1e-10)
+        for graph in ("kneighbors_graph", "radius_neighbors_graph"):
+            mine, his = getattr(ours, graph)(rows), getattr(theirs, graph)(like)
+            assert type(mine) is type(his)
+            assert_array_equal(mine.toarray(), his.toarray())
+
+
+def test_neighbors_errors(in_torch):
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError):
+        NearestNeighbors().radius_neighbors([[1.0]])
+    with pytest.raises(ValueError, match="device"):
+        NearestNeighbors(device="gpu").fit([[1.0]])
+    with pytest.raises(ValueError, match="requires y"):
+        KNeighborsRegressor().fit(np.ones((9, 2)), None)
+
+
+def test_other_names_are_scikit_learns():
+    import sklearn.neighbors
+
+    import sklearn_nets.neighbors as ours
+
+    own = {"KNeighborsClassifier", "KNeighborsRegressor", "NearestNeighbors"}
+    assert set(ours.__all__) == set(sklearn.neighbors.__all__) <= set(dir(ours))
+    for name in ours.__all__:
+        same = getattr(ours, name) is getattr(sklearn.neighbors, name)
+        assert same != (name in own), name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ours.nothing  # noqa: B018

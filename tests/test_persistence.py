@@ -81,7 +81,9 @@ def test_a_pickled_net_trains_on(fitted):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_probabilities_sum_to_one_in_the_type_of_the_answer(dtype):
     data = X.astype(np.float32) * 3
-    model = make_pipeline(StandardScaler(), CNNClassifier((4,), max_iter=2, random_state=0))
+    model = make_pipeline(
+        StandardScaler(), CNNClassifier((4,), image_shape=(1, 8, 8), max_iter=2, random_state=0)
+    )
     model.fit(data, Y)
     proba = model.predict_proba(data.astype(dtype))
     log_loss(Y, proba)  # warns, which is an error here, of rows that do not sum to one

@@ -69,7 +69,7 @@ SETTINGS = [
 
 
 def objectives(model, X, y, sample_weight=1.0):
-    """What liblinear minimises, for each class."""
+    """What liblinear minimizes, for each class."""
     scaling = model.intercept_scaling if model.fit_intercept else 1.0
     w = np.c_[model.coef_, np.broadcast_to(model.intercept_ / scaling, len(model.coef_))]
     X = np.c_[X, np.full(len(X), scaling)]
@@ -374,3 +374,18 @@ def test_array_api_dispatch():
         text=True,
     )
     assert out.stdout.strip() == "passed", out.stderr
+
+
+def test_other_names_are_scikit_learns():
+    import sklearn.svm
+
+    import sklearn_nets.svm as ours
+    from sklearn_nets.svm import SVC
+
+    assert SVC is sklearn.svm.SVC
+    assert set(ours.__all__) == set(sklearn.svm.__all__) <= set(dir(ours))
+    for name in ours.__all__:
+        same = getattr(ours, name) is getattr(sklearn.svm, name)
+        assert same != (name == "LinearSVC"), name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ours.nothing  # noqa: B018

@@ -1,37 +1,25 @@
-"""scikit-learn's nearest-neighbour classifier, searching in torch where that is faster."""
+"""scikit-learn's nearest-neighbor classifier, searching in torch where that is faster."""
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
 import torch
-from scipy.sparse import issparse
 from sklearn import neighbors as _reference
-from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score
 
-from .._utils.array_api import convert_like, from_array_api, is_tensor, to_numpy, to_tensor
-from .._utils.device import resolve_device
-from .._utils.sklearn_compat import check_is_fitted, fit_context, get_weights
-from .._utils.validation import validate_rows
-from ._exact_search import nearest
-
-EUCLIDEAN = {"euclidean", "l2", "sqeuclidean"}
-
-# On the CPU scikit-learn's one compiled loop does better outside these than torch's many calls.
-LEAST_QUERIES = 128
-LEAST_DISTANCES = 2**23
-MOST_NEIGHBORS = 32
+from .._utils.array_api import convert_like, to_numpy
+from .._utils.sklearn_compat import fit_context
+from ._base import DeviceSearchMixin
 
 
-class KNeighborsClassifier(_reference.KNeighborsClassifier):
-    """Vote among the k nearest neighbours.
+class KNeighborsClassifier(DeviceSearchMixin, _reference.KNeighborsClassifier):
+    """Vote among the k nearest neighbors.
 
     scikit-learn's `KNeighborsClassifier` with one parameter more. Exact Euclidean brute-force
     search runs in torch on an accelerator, and on the CPU where it is faster than scikit-learn's;
-    everything else is scikit-learn's own code. Neighbours agree up to ties and distances to
+    everything else is scikit-learn's own code. Neighbors agree up to ties and distances to
     rounding.
 
     Torch tensors are taken wherever arrays are, and answered by tensors on the same device (string
@@ -40,7 +28,7 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
     Parameters
     ----------
     n_neighbors : int, default=5
-        Number of neighbours that vote.
+        Number of neighbors that vote.
     weights : {'uniform', 'distance'}, callable or None, default='uniform'
         Weight of each vote: equal, the inverse of the distance, or what a function makes of the
         numpy array of distances, of shape (n_queries, n_neighbors).
@@ -81,15 +69,22 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
     outputs_2d_ : bool
         Whether `y` had several columns.
 
+    Notes
+    -----
+    scikit-learn's brute-force search gets squared distances as differences of large products, and
+    loses digits where the points are far from the origin and near each other. The search in torch
+    measures the neighbors again, coordinate by coordinate. So there may be other neighbors among
+    near ties, and other results of a `weights` that depends on distances.
+
     Examples
     --------
     >>> from sklearn_nets.neighbors import KNeighborsClassifier
     >>> X = [[0], [1], [2], [3]]
     >>> y = [0, 0, 1, 1]
-    >>> neighbours = KNeighborsClassifier(n_neighbors=3).fit(X, y)
-    >>> neighbours.predict([[1.1]])
+    >>> neighbors = KNeighborsClassifier(n_neighbors=3).fit(X, y)
+    >>> neighbors.predict([[1.1]])
     array([0])
-    >>> neighbours.predict(torch.tensor([[2.9]]))
+    >>> neighbors.predict(torch.tensor([[2.9]]))
     tensor([1])
     """
 
@@ -143,112 +138,7 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         ValueError
             If the device is not known or not present, or as scikit-learn raises it.
         """
-        X = from_array_api(X)
-        device = resolve_device(self.device, X)
-        on_host = _is_host(device) or not self._suits_accelerator(X)
-        self.device_ = "cpu" if on_host else str(device)
-        if on_host:
-            return self._fit(to_numpy(X), to_numpy(y))
-        X, y = validate_rows(self, X, y, reset=True)
-        of_X = {name: vars(self)[name] for name in _OF_X if name in vars(self)}
-        # All but the data is scikit-learn's business; of 16 features it would build no tree.
-        self._fit(np.zeros((len(X), 16), dtype=np.float32), y)
-        vars(self).update(of_X, _fit_X=to_tensor(X, device), _fit_method="brute", _tree=None)
-        return self
-
-    def _suits_accelerator(self, X):
-        metric = "euclidean" if self.metric == "minkowski" and self.p == 2 else self.metric
-        return (
-            isinstance(metric, str)
-            and metric in EUCLIDEAN
-            and not self.metric_params
-            and self.algorithm in ("auto", "brute")
-            and not issparse(X)
-            and not isinstance(X, BaseEstimator | _reference.KDTree | _reference.BallTree)
-        )
-
-    def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
-        """Find the nearest neighbours of points.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix or tensor of shape (n_queries, n_features), default=None
-            Query points. If None, the fitted points, none of which is its own neighbour.
-        n_neighbors : int, default=None
-            How many; None takes the parameter of the class.
-        return_distance : bool, default=True
-            Whether to return the distances.
-
-        Returns
-        -------
-        neigh_dist : ndarray or tensor of shape (n_queries, n_neighbors), float64
-            Distances, rising; only if `return_distance`.
-        neigh_ind : ndarray or tensor of shape (n_queries, n_neighbors), int64
-            Indices of the neighbours in the fitted data.
-        """
-        k = self.n_neighbors if n_neighbors is None else n_neighbors
-        if self._searches_in_torch(X, k):
-            found = self._search(X, k)
-            found = found if return_distance else found[1]
-        else:  # its search, or its words about a wrong n_neighbors
-            found = super().kneighbors(to_numpy(X), n_neighbors, return_distance)
-        if return_distance:
-            return tuple(convert_like(part, like=X) for part in found)
-        return convert_like(found, like=X)
-
-    def _searches_in_torch(self, X, k):
-        check_is_fitted(self)
-        if not isinstance(k, Integral) or not 0 < k <= self.n_samples_fit_ - (X is None):
-            return False
-        if is_tensor(self._fit_X):
-            return True
-        shape = (self.n_samples_fit_,) if X is None else getattr(X, "shape", None)
-        n_queries = shape[0] if shape else 0  # lists, which have none, are short
-        return (
-            self._fit_method == "brute"
-            and self.effective_metric_ in EUCLIDEAN
-            and not self.effective_metric_params_
-            and isinstance(self._fit_X, np.ndarray)
-            and self._fit_X.dtype.kind in "iuf"
-            and self._fit_X.dtype.itemsize <= 8
-            and not issparse(X)
-            and n_queries >= LEAST_QUERIES
-            and n_queries * self.n_samples_fit_ >= LEAST_DISTANCES
-            and k <= MOST_NEIGHBORS
-        )
-
-    @torch.no_grad()
-    def _search(self, X, k):
-        device = self._fit_X.device if is_tensor(self._fit_X) else torch.device("cpu")
-        points = to_tensor(self._fit_X, device)
-        if X is not None:
-            queries = to_tensor(validate_rows(self, from_array_api(X), reset=False), device)
-            distances, indices = nearest(points, queries, k)
-        else:
-            distances, indices = nearest(points, points, k + 1)
-            # as scikit-learn: where duplicates crowd a point out of its own list, the first goes
-            others = indices != torch.arange(len(points), device=device)[:, None]
-            others[:, 0] &= ~others.all(1)
-            distances, indices = distances[others].view(-1, k), indices[others].view(-1, k)
-        return distances if self.effective_metric_ == "sqeuclidean" else distances.sqrt(), indices
-
-    def kneighbors_graph(self, X=None, n_neighbors=None, mode="connectivity"):
-        """Compute the graph of neighbours as a scipy sparse array; see scikit-learn's.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix or tensor of shape (n_queries, n_features), default=None
-            Query points; None as in `kneighbors`.
-        n_neighbors : int, default=None
-            How many; None takes the parameter of the class.
-        mode : {'connectivity', 'distance'}, default='connectivity'
-            Ones, or distances.
-
-        Returns
-        -------
-        graph : sparse array of shape (n_queries, n_samples_fit)
-        """
-        return super().kneighbors_graph(to_numpy(X), n_neighbors, mode)
+        return self._fit_on_device(X, y)
 
     def predict(self, X):
         """Predict the class of each sample.
@@ -293,11 +183,7 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
 
     def _votes(self, X):
         """Votes (n_queries, n_classes) and classes of each output; few numbers, so on the host."""
-        if self.weights in (None, "uniform"):
-            indices, weights = to_numpy(self.kneighbors(X, return_distance=False)), None
-        else:
-            distances, indices = map(to_numpy, self.kneighbors(X))
-            weights = get_weights(distances, self.weights)
+        indices, weights = self._neighbors_and_weights(X)
         if weights is None:
             weights = np.ones(indices.shape)
         elif np.all(weights == 0, axis=1).any():
@@ -332,10 +218,3 @@ class KNeighborsClassifier(_reference.KNeighborsClassifier):
         """
         predicted = to_numpy(self.predict(X))
         return accuracy_score(to_numpy(y), predicted, sample_weight=to_numpy(sample_weight))
-
-
-_OF_X = ("n_features_in_", "feature_names_in_")
-
-
-def _is_host(device):
-    return device.type in ("cpu", "mps")  # mps knows no float64

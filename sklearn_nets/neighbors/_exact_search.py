@@ -1,11 +1,11 @@
-"""Exact nearest neighbours of tensors: a float32 sieve, its proof, and float64 where it fails.
+"""Exact nearest neighbors of tensors: candidates in float32, certified, else in float64.
 
 A matrix product gives the squared distances in float32, less a bound of their rounding error. The
 few points with the smallest of these *lower bounds* are measured again in float64, coordinate by
-coordinate. The answer is proven when no point that was sieved out can be nearer. For queries
-without that proof (many ties, clusters much tighter than they are far apart, values beyond float32)
-the same is done in float64; where that proves nothing either, every point is measured whose lower
-bound is not above the k-th distance found so far.
+coordinate. The answer is certified when no point that was filtered out can be nearer. For queries
+without that certificate (many ties, clusters much tighter than they are far apart, values beyond
+float32) the same is done in float64; where that certifies nothing either, every point is measured
+whose lower bound is not above the k-th distance found so far.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch
 
 from .._utils.device import parallel_map
 
-TILE = 16  # distances of which only the least is looked at first
-SPARE = 3  # candidates kept beyond k, for the proof to hold
+TILE = 16  # distances of which only the minimum is looked at first
+EXTRA_CANDIDATES = 3  # candidates kept beyond k, so that the k nearest can be certified
 TIE = 1e-12  # squared distances that differ by less of themselves may count as equal
-UNPROVEN = 64  # queries without proof whose possible neighbours are listed at a time
-QUERIES = 4096  # queries that share one reading of X
+QUERIES_RANKED = 64  # uncertified queries whose possible neighbors are listed at a time
+MAX_QUERIES = 4096  # queries that share one pass over X
 
 
 def nearest(X: torch.Tensor, Q: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,9 +33,9 @@ def nearest(X: torch.Tensor, Q: torch.Tensor, k: int) -> tuple[torch.Tensor, tor
     X : tensor of shape (n_samples, n_features)
         Points to choose from, of any real dtype, on a device that computes in float64.
     Q : tensor of shape (n_queries, n_features)
-        Points to find neighbours of, on the same device.
+        Points to find neighbors of, on the same device.
     k : int
-        How many neighbours, at most n_samples.
+        How many neighbors; no more than n_samples.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def nearest(X: torch.Tensor, Q: torch.Tensor, k: int) -> tuple[torch.Tensor, tor
     # the median, which no outlier moves away from them.
     origin = X[:: max(1, len(X) // 1024)].double().median(0).values
     share = -(-len(Q) // torch.get_num_threads()) if X.device.type == "cpu" else len(Q)
-    pieces = Q.split(max(1, min(QUERIES, share)))
+    pieces = Q.split(max(1, min(MAX_QUERIES, share)))
     found = parallel_map(lambda q: _nearest(X, q, k, origin), pieces, X.device)
     distances, indices = zip(*found)
     return torch.cat(distances), torch.cat(indices)
@@ -71,18 +71,18 @@ def nearest(X: torch.Tensor, Q: torch.Tensor, k: int) -> tuple[torch.Tensor, tor
 def _nearest(X, Q, k, origin):
     distances = torch.empty(len(Q), k, dtype=torch.float64, device=X.device)
     indices = torch.empty_like(distances, dtype=torch.int64)
-    unproven = torch.arange(len(Q), device=X.device)
+    uncertified = torch.arange(len(Q), device=X.device)
     for dtype in (torch.float32, torch.float64):
-        if len(unproven) and (dtype == torch.float64 or _float32_is_float32()):
-            q = Q[unproven] if len(unproven) < len(Q) else Q
-            candidates, bound = _sieve(X, q, k, origin, dtype)
-            distances[unproven], indices[unproven] = _measure(X, q, candidates, k)
-            # no distance is below 0; written so that NaN proves nothing
-            least = distances[unproven, -1] * (1 if dtype == torch.float32 else 1 - TIE)
-            unproven = unproven[~(least <= bound.clamp(min=0))]
-    for some in unproven.split(UNPROVEN) if len(unproven) else ():
+        if len(uncertified) and (dtype == torch.float64 or _float32_is_float32()):
+            q = Q[uncertified] if len(uncertified) < len(Q) else Q
+            candidates, bound = _filter_candidates(X, q, k, origin, dtype)
+            distances[uncertified], indices[uncertified] = _rank(X, q, candidates, k)
+            # no distance is below 0; written so that NaN certifies nothing
+            farthest = distances[uncertified, -1] * (1 if dtype == torch.float32 else 1 - TIE)
+            uncertified = uncertified[~(farthest <= bound.clamp(min=0))]
+    for some in uncertified.split(QUERIES_RANKED) if len(uncertified) else ():
         limit = distances[some, -1]
-        distances[some], indices[some] = _measure_possible(X, Q[some], limit, k, origin)
+        distances[some], indices[some] = _rank_all_possible(X, Q[some], limit, k, origin)
     return distances, indices
 
 
@@ -94,10 +94,10 @@ def _float32_is_float32():
         return False
 
 
-def _sieve(X, Q, k, origin, dtype):
+def _filter_candidates(X, Q, k, origin, dtype):
     """Return at least k candidates a query, and what every other squared distance exceeds."""
     n = len(X)
-    k = min(n, k + SPARE)
+    k = min(n, k + EXTRA_CANDIDATES)
     values, indices = [], []
     blocks = _LowerBounds(X, Q, origin, dtype)
     for start, block in blocks:
@@ -122,7 +122,7 @@ class _LowerBounds:
 
     def overflow(self):
         """Whether a number was too large to be squared in this type; known after iterating."""
-        return ~(self.greatest < torch.finfo(self.dtype).max / 2**8)
+        return ~(self.max_norm < torch.finfo(self.dtype).max / 2**8)
 
     def __iter__(self):
         X, Q, origin, dtype = self.X, self.Q, self.origin, self.dtype
@@ -137,13 +137,13 @@ class _LowerBounds:
         # A @ B.T = |x|² - 2·q·x, and errs by error·(3·|x|² + |q|²) at most: |x|²'s part goes into B
         norms = _shift(Q, origin, out=A[:, :d]).double()
         self.offset = (1 - error) * norms - (d + 8) * 2.0**-124  # against underflow
-        self.greatest = norms.amax()
+        self.max_norm = norms.amax()
         A[:, :d] *= -2
         A[:, d] = 1
         for start in range(0, n, size):
             b = B[: min(size, n - start)]
             norms = _shift(X[start : start + size], origin, out=b[:, :d])
-            self.greatest = torch.maximum(self.greatest, norms.amax())
+            self.max_norm = torch.maximum(self.max_norm, norms.amax())
             B[:, d] = torch.inf
             b[:, d] = norms * (1 - 3 * error)
             B[len(b) :, :d] = 0
@@ -167,8 +167,8 @@ def _block_shape(n, d, device):
     return rows, -(-n // (blocks * TILE)) * TILE
 
 
-def _at_a_time(device):
-    """Coordinates that are measured at a time: of a cache's size, or enough to fill a card."""
+def _chunk_size(device):
+    """Coordinates measured at a time: as many as fit in a cache, or enough to fill a GPU."""
     return 2**18 if device.type == "cpu" else 2**26
 
 
@@ -195,10 +195,10 @@ def _smallest(D, k):
     return values, order // k * tiles + near.gather(1, order % k)
 
 
-def _measure(X, Q, candidates, k):
+def _rank(X, Q, candidates, k):
     """Return the k nearest candidates of each query, of equals those that come first in X."""
     candidates = candidates.sort(1).values
-    step = max(1, _at_a_time(X.device) // (candidates.shape[1] * X.shape[1]))
+    step = max(1, _chunk_size(X.device) // (candidates.shape[1] * X.shape[1]))
     distances = torch.cat(
         [
             (X[c].double() - q.double()[:, None]).square_().sum(2)
@@ -209,7 +209,7 @@ def _measure(X, Q, candidates, k):
     return distances[:, :k], candidates.gather(1, order[:, :k])
 
 
-def _measure_possible(X, Q, limit, k, origin):
+def _rank_all_possible(X, Q, limit, k, origin):
     """Return the k nearest of all points whose lower bound in float64 is not above `limit`."""
     points, queries = [], []
     bounds = _LowerBounds(X, Q, origin, torch.float64)
@@ -217,14 +217,15 @@ def _measure_possible(X, Q, limit, k, origin):
         width = 0
         for D in block:
             first, width = width, width + len(D)
-            # so written that NaN is possible
-            far = (limit - bounds.offset)[first:width, None] < D
+            # so written that NaN is possible; an offset that overflowed tells nothing
+            reach = (limit - bounds.offset).where(bounds.offset < torch.inf, torch.nan)
+            far = reach[first:width, None] < D
             far[:, len(X) - start :] = True
             query, point = (~far).nonzero(as_tuple=True)
             queries.append(query + first)
             points.append(point + start)
     queries, points = torch.cat(queries), torch.cat(points)
-    step = max(1, _at_a_time(X.device) // X.shape[1])
+    step = max(1, _chunk_size(X.device) // X.shape[1])
     distances = torch.cat(
         [
             (X[p].double() - Q[q].double()).square_().sum(1)

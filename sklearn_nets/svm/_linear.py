@@ -35,9 +35,9 @@ class LinearSVC(svm.LinearSVC):
     """Linear support vector classification.
 
     scikit-learn's class with a Newton method in the place of liblinear, and a `device`. For dense
-    `X`, penalty='l2', loss='squared_hinge' and multi_class='ovr' (the defaults) it minimises what
-    liblinear minimises, ½ ||w||² + C Σ s_i max(0, 1 - y_i w·x_i)² for each class against the
-    rest, with the intercept as the penalised weight of a feature `intercept_scaling`. It does so
+    `X`, penalty='l2', loss='squared_hinge' and multi_class='ovr' (the defaults) it minimizes what
+    liblinear minimizes, ½ ||w||² + C Σ s_i max(0, 1 - y_i w·x_i)² for each class against the
+    rest, with the intercept as the penalized weight of a feature `intercept_scaling`. It does so
     to higher accuracy, with the same answer, bitwise, every time on the CPU. Everything else is
     left to scikit-learn's own code.
 
@@ -58,7 +58,7 @@ class LinearSVC(svm.LinearSVC):
     fit_intercept : bool, default=True
         Whether to fit an intercept.
     intercept_scaling : float, default=1.0
-        Value of the feature that stands for the intercept: the larger, the less is it penalised.
+        Value of the feature that stands for the intercept: the larger, the less is it penalized.
     class_weight : dict, 'balanced' or None, default=None
         Factor of C for each class. As in liblinear, a problem of one class against more than one
         other weighs that class alone.
@@ -67,7 +67,7 @@ class LinearSVC(svm.LinearSVC):
     random_state : int, RandomState instance or None, default=None
         Seeds liblinear, where it is used.
     max_iter : int, default=1000
-        Most Newton steps of a class.
+        Maximum number of Newton steps of a class.
     device : str or torch.device, default='auto'
         Where to compute; 'auto' is the device of a tensor `X`, else cuda, mps or cpu, in this
         order. MPS, which has no float64, leaves the work to the CPU.
@@ -86,7 +86,7 @@ class LinearSVC(svm.LinearSVC):
     feature_names_in_ : ndarray of shape (n_features,)
         Their names, if they are strings.
     n_iter_ : int
-        Newton steps of the class that took most.
+        Maximum over the classes of the number of Newton steps.
     device_ : str
         Where the problems were solved.
     fallback_ : str or None
@@ -171,7 +171,7 @@ class LinearSVC(svm.LinearSVC):
         weight = sample_weight
         if weight is not None:
             weight = check_sample_weight(to_numpy(weight), X, dtype=np.float64)
-        self.fallback_ = self._beyond_newton(X, weight)
+        self.fallback_ = self._fallback_reason(X, weight)
         self.device_ = "cpu" if self.fallback_ else str(device)
         if self.fallback_:
             return self._fit_by_scikit_learn(X, y, weight)
@@ -199,9 +199,9 @@ class LinearSVC(svm.LinearSVC):
             )
         self.coef_ = np.ascontiguousarray(W[:, : self.n_features_in_])
         self.intercept_ = self.intercept_scaling * W[:, -1] if self.fit_intercept else 0.0
-        return self._hand_out(X)
+        return self._convert_fitted(X)
 
-    def _beyond_newton(self, X, weight):
+    def _fallback_reason(self, X, weight):
         """Say why a fit is for scikit-learn's code; None if it is for Newton's method."""
         if issparse(X) and 3 * X.nnz < 2 * np.prod(X.shape):  # else it would be smaller dense
             return "sparse X"
@@ -222,9 +222,9 @@ class LinearSVC(svm.LinearSVC):
                 "loss='squared_hinge', multi_class='ovr' and weights that are not negative."
             )
         super().fit(to_numpy(X), to_numpy(y), weight)
-        return self._hand_out(X)
+        return self._convert_fitted(X)
 
-    def _hand_out(self, X):
+    def _convert_fitted(self, X):
         """Make the weights tensors where `X` is one."""
         if is_tensor(X):
             self.coef_ = to_tensor(self.coef_, X.device)
@@ -272,7 +272,7 @@ class LinearSVC(svm.LinearSVC):
             factor, positive.shape
         )
 
-    def _meets_tensors(self, X):
+    def _needs_array_api(self, X):
         """Whether X or the weights are of a kind that scikit-learn's code does not take."""
         check_is_fitted(self)
         return is_tensor(X) or is_array_api(X) or is_tensor(self.coef_)
@@ -289,7 +289,7 @@ class LinearSVC(svm.LinearSVC):
         scores : ndarray or tensor of shape (n_samples,) or (n_samples, n_classes)
             Of the kind and on the device of `X`; positive for ``classes_[1]`` of two classes.
         """
-        if not self._meets_tensors(X):
+        if not self._needs_array_api(X):
             return super().decision_function(X)
         like, X = X, validate_rows(self, from_array_api(X), reset=False)
         if is_tensor(X):
@@ -312,7 +312,7 @@ class LinearSVC(svm.LinearSVC):
         y : ndarray or tensor of shape (n_samples,)
             A tensor on the device of `X` if `X` is one and the labels are numbers.
         """
-        if not self._meets_tensors(X):
+        if not self._needs_array_api(X):
             return super().predict(X)
         scores = from_array_api(self.decision_function(X))
         code = scores.argmax(1) if scores.ndim == 2 else (scores > 0) * 1

@@ -1,6 +1,6 @@
 """The primal of linear SVMs with squared hinge loss, by Newton's method, all classes at once.
 
-Written in the words that numpy and torch share. On the CPU numpy is the faster of the two: its
+Written in functions that numpy and torch share. On the CPU numpy is the faster of the two: its
 product of a matrix with its own transpose does half the work, and next to its threads those of
 torch would only be in the way.
 """
@@ -15,7 +15,7 @@ ROUNDING = 1e-15  # of a matrix, relative to its diagonal
 
 
 def squared_hinge(X, Y, c, *, tol: float, max_iter: int):
-    """Minimise, for every row (y, c) of `Y` and `C`, ½ ||w||² + ½ Σ_i c_i max(0, 1 - y_i w·x_i)².
+    """Minimize, for every row (y, c) of `Y` and `C`, ½ ||w||² + ½ Σ_i c_i max(0, 1 - y_i w·x_i)².
 
     The active samples, those with y_i w·x_i < 1, make this a quadratic with Hessian
     H = I + Σ_active c_i x_i x_iᵀ. A step solves it exactly and is followed by a line search; once
@@ -39,7 +39,7 @@ def squared_hinge(X, Y, c, *, tol: float, max_iter: int):
         A problem is solved when its duality gap, here ½ ||gradient||², is at most tol² times its
         objective, or when a step would gain less than rounding errors.
     max_iter : int
-        Most Newton steps.
+        Maximum number of Newton steps.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def squared_hinge(X, Y, c, *, tol: float, max_iter: int):
     """
     xp = np if isinstance(X, np.ndarray) else torch
     n, d = X.shape
-    with np.errstate(all="ignore"):  # what overflows is for the caller to see in W
+    with np.errstate(all="ignore"):  # the caller checks W for overflow
         inner = X @ X.T if n < d else None
         start = (_add(0.0, X, c[0]), c[0]) if inner is None else None
     together = max(1, MEMORY // (d * d + 10 * n))
@@ -150,7 +150,7 @@ def _add(H, X, s, sign=1):
 
 
 def _line_search(xp, r, q, c, ws, ss, tol=0.3, max_steps=30):
-    """Minimise ½ ||w + t step||² + ½ Σ c max(0, r - t q)² over t > 0, for all problems at once.
+    """Minimize ½ ||w + t step||² + ½ Σ c max(0, r - t q)² over t > 0, for all problems at once.
 
     The slope grows with t, in straight pieces: Newton's method, kept between a t of negative and
     one of positive slope, until the slope has fallen to `tol` times its first value.
