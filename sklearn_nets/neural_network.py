@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons, the counterpart of `sklearn.neural_network`."""
+"""`sklearn.neural_network`: multi-layer perceptrons on torch, all else scikit-learn's own."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from ._base.estimator import FITTED
 from ._base.parameters import POSITIVE_INT, net_class, parameter
 from ._base.precision import row_precision
 from ._base.regressor import RegressorNet
-from ._utils.sklearn_compat import StrOptions
+from ._utils.sklearn_compat import StrOptions, mirror
 from ._utils.validation import validate_rows
 from .modules.mlp import MLP
-
-__all__ = ["MLPClassifier", "MLPRegressor"]
 
 
 class _Layers(list):
@@ -202,3 +200,6 @@ class MLPRegressor(_MLPMixin, RegressorNet):
     >>> model.fit(X, y).score(X, y) > 0.99
     True
     """
+
+
+__getattr__, __dir__, __all__ = mirror("neural_network", [MLPClassifier, MLPRegressor])

@@ -1,5 +1,6 @@
 """A net wherever scikit-learn takes an estimator: one test for each neighbor."""
 
+import importlib
 import os
 import pickle
 import subprocess
@@ -477,3 +478,16 @@ def test_scores_of_tensors_without_dispatch():
     assert model.score(X_t, y_t) == accuracy_score(Y, model.predict(X))
     regressor = MLPRegressor(max_iter=30, random_state=0).fit(X_t, y_t)
     assert_allclose(regressor.score(X_t, y_t), r2_score(Y, regressor.predict(X)))
+
+
+@pytest.mark.parametrize("name", ["neighbors", "neural_network", "svm"])
+def test_every_public_name_of_a_mirrored_module(name):
+    ours = importlib.import_module(f"sklearn_nets.{name}")
+    theirs = importlib.import_module(f"sklearn.{name}")
+    assert set(ours.__all__) == set(dir(ours)) == set(theirs.__all__)
+    own = [n for n in ours.__all__ if getattr(ours, n) is not getattr(theirs, n)]
+    assert own
+    for n in own:
+        assert getattr(ours, n).__module__.startswith("sklearn_nets.")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ours.nothing  # noqa: B018

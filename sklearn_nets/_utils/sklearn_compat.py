@@ -1,5 +1,7 @@
 """The private names of scikit-learn that this package leans on, imported here and nowhere else."""
 
+from importlib import import_module
+
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call as check_partial_fit_first_call
@@ -16,6 +18,24 @@ def get_weights(distances, weights):
     return _get_weights(distances, weights)
 
 
+def mirror(module: str, own: list[type]):
+    """`__getattr__`, `__dir__` and `__all__` of a module that mirrors one of scikit-learn's.
+
+    The module's own classes stand in the place of scikit-learn's; every other public name is
+    scikit-learn's, so that an import line of several names works with the package changed.
+    """
+    reference = import_module(f"sklearn.{module}")
+    names = [cls.__name__ for cls in own]
+    names += [name for name in reference.__all__ if name not in names]
+
+    def __getattr__(name: str):
+        if name in names:
+            return getattr(reference, name)
+        raise AttributeError(f"module 'sklearn_nets.{module}' has no attribute {name!r}")
+
+    return __getattr__, lambda: sorted(names), names
+
+
 __all__ = [
     "HasMethods",
     "Interval",
@@ -28,5 +48,6 @@ __all__ = [
     "check_y",
     "fit_context",
     "get_weights",
+    "mirror",
     "validate_data",
 ]
