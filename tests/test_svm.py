@@ -389,3 +389,54 @@ def test_other_names_are_scikit_learns():
         assert same != (name == "LinearSVC"), name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         ours.nothing  # noqa: B018
+
+
+# ------------------------------------------------------------------------- as liblinear has it
+def test_far_more_features_than_samples_take_few_steps_and_small_matrices(monkeypatch):
+    """No system of the 4,000 features is solved, nor a copy of X made at every step."""
+    rng = np.random.RandomState(0)
+    y = rng.randint(0, 5, 100)
+    X = rng.randn(100, 4000) + 0.3 * rng.randn(5, 4000)[y]
+    sizes, solve = [], np.linalg.solve
+    monkeypatch.setattr(np.linalg, "solve", lambda H, b: sizes.append(len(H)) or solve(H, b))
+    ours = LinearSVC().fit(X, y)
+    monkeypatch.undo()
+    assert max(sizes) <= 100
+    assert ours.n_iter_ <= 5
+    theirs = exactly().fit(X, y)
+    assert_allclose(objectives(ours, X, y), objectives(theirs, X, y), rtol=1e-8)
+    assert_allclose(ours.coef_, theirs.coef_, atol=1e-6 * np.abs(theirs.coef_).max())
+    tensors = LinearSVC(device="cpu").fit(torch.from_numpy(X), torch.from_numpy(y))
+    assert_allclose(tensors.coef_, ours.coef_, atol=1e-9)
+
+
+@every
+def test_dual_and_primal_forms_agree(name):
+    X, Y, c = problems(name)
+    space = _newton._Dual(np, X)
+    A, _ = _newton._solve(np, space, Y[:2], c[:2], 1e-6, 200)
+    start = _newton._add(0.0, X, c[0]), c[0]
+    W, _ = _newton._solve(np, _newton._Primal(np, X, [start] * 2), Y[:2], c[:2], 1e-6, 200)
+    assert_allclose(A @ X, W, atol=1e-5 * np.abs(W).max())
+
+
+def test_a_class_of_zero_weight():
+    X, y = DATA["iris"]
+    weight = np.where(y == 1, 0.0, 1.0)
+    ours = LinearSVC(random_state=0).fit(X, y, weight)
+    theirs = reference.LinearSVC(random_state=0).fit(X, y, weight)
+    assert ours.fallback_ == "a class of zero weight"
+    assert_array_equal(ours.coef_, theirs.coef_)
+    assert_array_equal(ours.decision_function(X), theirs.decision_function(X))
+
+
+def test_kinds_of_sparse_matrices():
+    X, y = DATA["tall"]
+    expected = LinearSVC().fit(X, y).coef_
+    for form in ("csr", "csc", "coo", "dok", "lil"):  # a warning would be an error
+        assert_array_equal(LinearSVC().fit(csr_array(X).asformat(form), y).coef_, expected)
+    large = csr_array(X)
+    large.indices, large.indptr = large.indices.astype(np.int64), large.indptr.astype(np.int64)
+    for estimator in (LinearSVC(), reference.LinearSVC()):
+        with pytest.raises(ValueError, match="int64 indices"):
+            estimator.fit(large, y)

@@ -177,6 +177,10 @@ class LinearSVC(svm.LinearSVC):
             return self._fit_by_scikit_learn(X, y, weight)
 
         features, y = self._validate(X, y, device)
+        if weight is not None and len(np.unique(y[weight > 0])) < len(np.unique(y)):
+            self.fallback_ = "a class of zero weight"  # which liblinear leaves out of coef_
+            self.device_ = "cpu"
+            return self._fit_by_scikit_learn(X, y, weight)
         weight = check_sample_weight(weight, np.empty(len(y)), dtype=np.float64)
         Y, c = self._problems(y, weight)
         if device.type != "cpu":
@@ -239,7 +243,10 @@ class LinearSVC(svm.LinearSVC):
             y = column_or_1d(y, warn=True)
         else:
             dtype = [np.float64, np.float32]
-            X, y = validate_data(self, to_numpy(X), to_numpy(y), accept_sparse=True, dtype=dtype)
+            X, y = validate_data(
+                self, to_numpy(X), to_numpy(y), dtype=dtype, accept_sparse="csr",
+                accept_large_sparse=False,
+            )  # fmt: skip
             X = X.toarray() if issparse(X) else X
         check_classification_targets(y)
         shape = X.shape[0], X.shape[1] + self.fit_intercept

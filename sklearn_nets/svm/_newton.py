@@ -24,7 +24,11 @@ def squared_hinge(X, Y, c, *, tol: float, max_iter: int):
     made anew from the active samples, or, where these are fewer than the features, replaced by
     their matrix of inner products.
 
-    The factor of the penalty starts as large as the curvature of the losses and falls with every
+    The weights are sums of samples, w = Xᵀ a. Where there are fewer samples than features, the
+    problem is solved for a, and X is only met in its matrix of inner products, X Xᵀ.
+
+    The factor of the penalty starts as large as the curvature of the losses (at 1 where there are
+    four times as many features as samples, which can be separated) and falls with every
     step, by up to 3 and less after short ones, down to 1: each step then starts near its minimum,
     whatever the scale of X and C.
 
@@ -67,30 +71,32 @@ def squared_hinge(X, Y, c, *, tol: float, max_iter: int):
     xp = np if isinstance(X, np.ndarray) else torch
     n, d = X.shape
     with np.errstate(all="ignore"):  # the caller checks W for overflow
-        inner = X @ X.T if n < d else None
-        start = (_add(0.0, X, c[0]), c[0]) if inner is None else None
-    together = max(1, MEMORY // (d * d + 10 * n))
-    W, n_iter = xp.zeros((len(Y), d), dtype=X.dtype, device=X.device), []
-    for first in range(0, len(Y), together):
-        block = slice(first, first + together)
-        with np.errstate(all="ignore"):
-            W[block], steps = _solve(xp, X, Y[block], c[block], inner, start, tol, max_iter)
-        n_iter += steps
+        if n < d:
+            A, n_iter = _solve(xp, _Dual(xp, X), Y, c, tol, max_iter)
+            return A @ X, n_iter
+        start = _add(0.0, X, c[0]), c[0]
+        together = max(1, MEMORY // (d * d + 10 * n))
+        W, n_iter = xp.zeros((len(Y), d), dtype=X.dtype, device=X.device), []
+        for first in range(0, len(Y), together):
+            block = slice(first, first + together)
+            space = _Primal(xp, X, [start] * len(Y[block]))
+            W[block], steps = _solve(xp, space, Y[block], c[block], tol, max_iter)
+            n_iter += steps
     return W, n_iter
 
 
-def _solve(xp, X, Y, c, inner, start, tol, max_iter):
+def _solve(xp, space, Y, c, tol, max_iter):
+    X = space.X
     W = xp.zeros((len(Y), X.shape[1]), dtype=X.dtype, device=X.device)
     R = xp.ones_like(Y)  # 1 - y w·x: positive for active samples
-    penalty = xp.clip((c @ (X * X).sum(1)) / min(X.shape), 1, None)
-    hessians = [start] * len(Y)
+    penalty = space.first_penalty(c)
     n_iter, live = [0] * len(Y), list(range(len(Y)))
     for _ in range(max_iter):
         w, r, y, cl, p = W[live], R[live], Y[live], c[live], penalty[live]
         u = xp.where(r > 0, cl, 0)
-        objective = 0.5 * p * (w * w).sum(1) + 0.5 * (u * r * r).sum(1)
-        gradient = p[:, None] * w - (y * u * r) @ X
-        todo = (p > 1) | (0.5 * (gradient * gradient).sum(1) > tol**2 * objective)
+        objective = 0.5 * p * space.dot(w, w) + 0.5 * (u * r * r).sum(1)
+        gradient = p[:, None] * w - space.sum_of_samples(y * u * r)
+        todo = (p > 1) | (0.5 * space.dot(gradient, gradient) > tol**2 * objective)
         if not todo.all():
             live = _keep(live, todo)
             if not live:
@@ -99,13 +105,13 @@ def _solve(xp, X, Y, c, inner, start, tol, max_iter):
             gradient, objective = gradient[todo], objective[todo]
         step = xp.empty_like(w)
         for i, k in enumerate(live):
-            step[i], hessians[k] = _newton_step(xp, X, inner, p[i], hessians[k], u[i], gradient[i])
+            step[i] = space.newton_step(k, p[i], u[i], gradient[i])
             n_iter[k] += 1
         q = y * (step @ X.T)
-        t = _line_search(xp, r, q, cl, p * (w * step).sum(1), p * (step * step).sum(1))
+        t = _line_search(xp, r, q, cl, p * space.dot(w, step), p * space.dot(step, step))
         W[live], R[live] = w + t[:, None] * step, r - t[:, None] * q
         penalty[live] = xp.clip(p / 3 ** xp.clip(t**4, 0, 1), 1, None)
-        live = _keep(live, (p > 1) | (-(gradient * step).sum(1) > 1e-15 * objective))
+        live = _keep(live, (p > 1) | (-space.dot(gradient, step) > 1e-15 * objective))
         if not live:
             break
     return W, n_iter
@@ -115,29 +121,85 @@ def _keep(live, mask):
     return [k for k, keep in zip(live, mask.tolist()) if keep]
 
 
-def _newton_step(xp, X, inner, penalty, hessian, u, gradient):
-    """Solve (penalty I + Xᵀ diag(u) X) step = -gradient in the cheapest way.
+class _Primal:
+    """Weights w of the features, and the Newton step for them.
 
-    `hessian` holds a matrix Xᵀ diag(v) X and its v; `inner` is X Xᵀ, where that is smaller. Returns
-    the step and the `hessian` to go on from. What is added in proportion to a diagonal keeps
-    rounding from making the matrix singular.
+    `hessians` holds, for each problem, a matrix Xᵀ diag(v) X and its v, from where a step goes on.
     """
-    d = X.shape[1]
-    active = xp.where(u > 0)[0]
-    m = len(active)
-    if inner is None:
-        H, v = hessian
+
+    def __init__(self, xp, X, hessians):
+        self.xp, self.X, self.hessians = xp, X, hessians
+
+    def first_penalty(self, c):
+        """The factor of the penalty in the first step, for each problem."""
+        return self.xp.clip((c @ (self.X * self.X).sum(1)) / min(self.X.shape), 1, None)
+
+    def dot(self, V, W):
+        """Inner products of weights, row by row."""
+        return (V * W).sum(1)
+
+    def sum_of_samples(self, A):
+        """The weights that are the sums of the samples with coefficients A."""
+        return A @ self.X
+
+    def newton_step(self, k, penalty, u, gradient):
+        """Solve (penalty I + Xᵀ diag(u) X) step = -gradient in the cheapest way.
+
+        What is added in proportion to a diagonal keeps rounding from making the matrix singular.
+        """
+        xp, X = self.xp, self.X
+        d = X.shape[1]
+        active = xp.where(u > 0)[0]
+        m = len(active)
+        H, v = self.hessians[k]
         changed = int((u != v).sum())
-    if inner is not None or m**3 + m * m * d < d**3 + min(m, changed) * d * d:
-        A = X[active]  # Woodbury's identity
-        K = A @ A.T if inner is None else inner[active][:, active]
-        K = K + xp.diag(penalty / u[active] + ROUNDING * K.diagonal())
-        return (A.T @ xp.linalg.solve(K, A @ gradient) - gradient) / penalty, hessian
-    if m < changed:
-        H, v = 0.0, xp.zeros_like(u)
-    H = _add(_add(H, X, u - v), X, v - u, sign=-1)
-    ridge = penalty + ROUNDING * H.diagonal()
-    return -xp.linalg.solve(H + xp.diag(ridge), gradient), (H, u)
+        if m**3 + m * m * d < d**3 + min(m, changed) * d * d:
+            A = X[active]  # Woodbury's identity
+            K = A @ A.T
+            K = K + xp.diag(penalty / u[active] + ROUNDING * K.diagonal())
+            return (A.T @ xp.linalg.solve(K, A @ gradient) - gradient) / penalty
+        if m < changed:
+            H, v = 0.0, xp.zeros_like(u)
+        H = _add(_add(H, X, u - v), X, v - u, sign=-1)
+        self.hessians[k] = H, u
+        ridge = penalty + ROUNDING * H.diagonal()
+        return -xp.linalg.solve(H + xp.diag(ridge), gradient)
+
+
+class _Dual:
+    """Coefficients a of the samples, w = Xᵀ a: here `X` is the matrix of their inner products."""
+
+    def __init__(self, xp, X):
+        self.xp, self.X = xp, X @ X.T
+        self.far_wider = X.shape[1] >= 4 * X.shape[0]
+
+    def first_penalty(self, c):
+        if self.far_wider:  # the samples can be separated: with no detour in half the steps
+            return self.xp.ones_like(c[:, 0])
+        return self.xp.clip((c @ self.X.diagonal()) / len(self.X), 1, None)
+
+    def dot(self, A, B):
+        return ((A @ self.X) * B).sum(1)
+
+    def sum_of_samples(self, A):
+        return A
+
+    def newton_step(self, k, penalty, u, gradient):
+        """Solve (penalty I + diag(u) X Xᵀ) step = -gradient.
+
+        An inactive sample's equation is solved at once; those of the active ones, divided by u, are
+        symmetric.
+        """
+        K = self.X
+        active = self.xp.where(u > 0)[0]
+        H = K[active][:, active]
+        H = H + self.xp.diag(penalty / u[active] + ROUNDING * H.diagonal())
+        step = -gradient / penalty
+        of_active = step[active]
+        step[active] = 0
+        b = penalty * of_active / u[active] - K[active] @ step
+        step[active] = self.xp.linalg.solve(H, b)
+        return step
 
 
 def _add(H, X, s, sign=1):
