@@ -2,8 +2,13 @@
 
 import builtins
 import io
+import os
 import pickle
+import signal
+import time
+import warnings
 from typing import ClassVar
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -13,6 +18,7 @@ from sklearn.callback import CallbackSupportMixin, FitCallback
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import (
     accuracy_score,
@@ -355,8 +361,102 @@ class Broken(DummyClassifier):
 def test_a_failure_names_the_estimator_and_the_fold(method):
     Broken.fold_ = -1
     with pytest.raises(ArithmeticError, match="the loss is NaN") as caught:
-        compare({"fine": DUMMY, "broken": Broken(method)}, X, Y, cv=3)
+        compare({"broken": Broken(method)}, X, Y, cv=3)
     assert caught.value.__notes__ == ["Estimator 'broken', fold 2 of 3."]
+
+
+def test_a_failure_does_not_lose_the_others(tmp_path):
+    Broken.fold_ = -1
+    models = {"first": DUMMY, "broken": Broken("fit"), "last": BAYES}
+    result = compare(models, X, Y, cv=3, random_state=0)
+    assert list(result.frame().index) == list(result.predictions) == ["first", "last"]
+    assert isinstance(result.failures["broken"], ArithmeticError)
+    result.to_html(tmp_path / "page.html")
+    for shown in (str(result), result._repr_html_(), (tmp_path / "page.html").read_text()):
+        assert "broken failed: ArithmeticError: the loss is NaN" in shown
+        assert "fold 2 of 3" in shown
+
+
+class Interrupted(DummyClassifier):
+    """Is interrupted in its second fit, which it ends early with a warning, as perceptrons do."""
+
+    fits_ = 0
+
+    def fit(self, X, y):
+        Interrupted.fits_ += 1
+        if Interrupted.fits_ == 2:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(10)
+            except KeyboardInterrupt:
+                warnings.warn("Training interrupted by user.", stacklevel=2)
+        return super().fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore:Training interrupted")
+def test_an_interrupt_stops_and_keeps_what_is_complete():
+    handler = signal.getsignal(signal.SIGINT)
+    Interrupted.fits_ = 0
+    result = compare({"first": BAYES, "cut": Interrupted(), "late": DUMMY}, X, Y, cv=3)
+    assert list(result.frame().index) == ["first"]
+    assert result.left_out == ["cut", "late"]
+    assert "Interrupted; not judged on every fold: cut, late." in str(result)
+    assert Interrupted.fits_ == 2
+    Interrupted.fits_ = 0
+    with pytest.raises(KeyboardInterrupt):
+        compare({"cut": Interrupted(), "late": DUMMY}, X, Y, cv=3)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+class Warns(DummyClassifier):
+    def fit(self, X, y):
+        warnings.warn("it has not converged", ConvergenceWarning, stacklevel=2)
+        return super().fit(X, y)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_names_the_estimator_and_its_folds_once():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        compare({"net": Warns(), "fine": DUMMY}, X, Y, cv=3)
+    messages = [str(w.message) for w in caught]
+    assert messages == ["net, fold each of 3: it has not converged"]
+    assert caught[0].category is ConvergenceWarning
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((150, 4, 4), bool),
+        np.full((150, 4, 4), -5, np.int8),
+        np.zeros((150, 4, 4, 4), np.uint8),
+        np.zeros((150, 3, 5, 4)),
+        np.zeros((150, 4, 4, 1)),
+    ],
+)
+def test_pictures_of_any_kind(images, tmp_path):
+    compare({"dummy": DUMMY}, X, Y, cv=2).to_html(tmp_path / "page.html", images=images)
+    assert "data:image/png" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("shape", [(149, 4, 4), (150, 4), (150, 5, 4, 7)])
+def test_too_few_or_odd_pictures(shape, tmp_path):
+    result = compare({"dummy": DUMMY}, X, Y, cv=2)
+    with pytest.raises(ValueError, match="a picture of each of the 150 samples"):
+        result.to_html(tmp_path / "page.html", images=np.zeros(shape))
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    page, result = tmp_path / "page.html", compare({"dummy": DUMMY}, X, Y, cv=2)
+    result.to_html(page)
+    old = page.read_text()
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="disk is full"):
+        patched.setattr("os.replace", mock.Mock(side_effect=OSError("disk is full")))
+        result.to_html(page, title="new")
+    assert page.read_text() == old
+    assert list(tmp_path.iterdir()) == [page]
+    result.to_html(page, title="new")
+    assert "<h1>new</h1>" in page.read_text()
 
 
 def test_predictions_that_are_no_labels_are_refused():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from tempfile import TemporaryFile
 
+from .. import __version__
 from ..comparison import Comparison, _html, _tables, compare
 from . import line_ups
 
@@ -17,13 +19,16 @@ JOBS = {
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sklearn-nets", description="Nets behind scikit-learn's fit, predict and score."
+        prog="sklearn-nets",
+        description="Nets behind scikit-learn's fit, predict and score.",
+        epilog="example: sklearn-nets compare digits --output digits.html",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     job = commands.add_parser(
         "compare",
         help="cross-validate the whole line-up, print tables, write a page",
-        description="Cross-validate nearest neighbours, a linear SVM and nets on the same folds, "
+        description="Cross-validate nearest neighbors, a linear SVM and nets on the same folds, "
         "print the tables and write them, with confusion matrices, as a page of HTML.",
     )
     for names, options in {
@@ -77,6 +82,13 @@ def _writable(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text!r} is a folder, expected a file to write")
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"the folder {str(path.parent)!r} does not exist")
+    try:
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise argparse.ArgumentTypeError(
+            f"nothing can be written to the folder {str(path.parent)!r}: {error}"
+        ) from None
     return path
 
 
@@ -91,7 +103,8 @@ def main(argv: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when all went well.
+        0 when all went well; 1 when an estimator failed, 130 after Ctrl-C: the page then holds what
+        is complete.
 
     Raises
     ------
@@ -100,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
         0 after ``--help``.
     """
     arguments = _parser().parse_args(argv)
-    sections = []
+    sections, results = [], []
     for name in [arguments.data] if arguments.data else JOBS:
         title, make, picture = JOBS[name]
         estimators, X, y = make(random_state=arguments.seed)
@@ -114,9 +127,14 @@ def main(argv: list[str] | None = None) -> int:
         )
         _print(title, result)
         sections.append((title, result, picture(X)))
+        results.append(result)
+        if result.left_out:
+            break
     _html.write_html(arguments.output, sections)
     print(f"Wrote {arguments.output}")
-    return 0
+    if any(result.left_out for result in results):
+        return 130
+    return int(any(result.failures for result in results))
 
 
 def _print(title: str, result: Comparison) -> None:
@@ -127,6 +145,8 @@ def _print(title: str, result: Comparison) -> None:
     }
     for caption, table in tables.items():
         _print_table(caption, table)
+    for remark in result.remarks():
+        print(remark)
 
 
 def _print_table(caption: str, table) -> None:

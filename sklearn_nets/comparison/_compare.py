@@ -13,6 +13,7 @@ from sklearn.utils import indexable
 
 from .._utils.array_api import to_numpy
 from ._measure import count_parameters, describe_run, find_device, fit_predict
+from ._notices import Warnings, noticed_interrupts
 from ._problems import choose_problem
 from ._progress import epochs_shown, live_progress
 from ._result import Comparison
@@ -68,7 +69,10 @@ def compare(
     ValueError
         If `y` holds neither labels nor masks, or a prediction does not fit `y`.
     Exception
-        Whatever an estimator raises, with a note that names the estimator and the fold.
+        What the first estimator raised, with a note that names it and the fold, if every estimator
+        failed; else failures are in the result, beside those that did not.
+    KeyboardInterrupt
+        After Ctrl-C, if no estimator was judged on every fold; else those that were are returned.
 
     References
     ----------
@@ -99,34 +103,59 @@ def compare(
     if not splits:
         raise ValueError("cv gives no fold: pass an int, a splitter or (train, test) indices.")
 
-    rows, confusions, predictions = [], {}, {}
-    with live_progress(list(estimators), len(splits), progress) as show:
+    complete, failures, left_out = {}, {}, []
+    with (
+        live_progress(list(estimators), len(splits), progress) as show,
+        noticed_interrupts() as interrupted,
+    ):
         for name, estimator in estimators.items():
-            predictions[name], confusions[name] = [], []
-            for fold, (train, test) in enumerate(splits):
-                model = clone(estimator)
-                try:
-                    with epochs_shown(model, show, name, fold):
-                        times, predicted = fit_predict(model, X, y, train, test)
-                    measured, confusion = problem.judge(y[test], predicted)
-                except Exception as error:
-                    error.add_note(f"Estimator {name!r}, fold {fold + 1} of {len(splits)}.")
-                    raise
-                predictions[name].append(predicted)
-                confusions[name].append(confusion)
-                size = {"n_parameters": count_parameters(model), "device": find_device(model)}
-                counts = {"n_train": len(train), "n_test": len(test)}
-                rows.append({"estimator": name, "fold": fold} | counts | measured | times | size)
+            try:
+                complete[name] = _judge_folds(
+                    name, estimator, X, problem, splits, show, interrupted
+                )
+            except KeyboardInterrupt:
+                left_out = [n for n in estimators if n not in complete and n not in failures]
+                break
+            except Exception as error:
+                failures[name] = error
+    if not complete:
+        raise next(iter(failures.values()), KeyboardInterrupt())
 
     return Comparison(
-        folds=pd.DataFrame(rows).astype({"n_parameters": "Int64"}),
-        metrics=list(measured),
-        confusion_matrices={name: np.stack(matrices) for name, matrices in confusions.items()},
-        predictions=predictions,
+        folds=pd.DataFrame([row for folds in complete.values() for row, _, _, _ in folds]).astype(
+            {"n_parameters": "Int64"}
+        ),
+        metrics=list(next(iter(complete.values()))[0][1]),
+        confusion_matrices={n: np.stack([c for *_, c, _ in f]) for n, f in complete.items()},
+        predictions={n: [p for *_, p in folds] for n, folds in complete.items()},
         splits=splits,
         problem=problem,
         provenance=provenance,
+        failures=failures,
+        left_out=left_out,
     )
+
+
+def _judge_folds(name, estimator, X, problem, splits, show, interrupted) -> list[tuple]:
+    """Fit and judge an estimator on every fold: row of figures, metrics, evidence, prediction."""
+    results, y, held_back = [], problem.y, Warnings(name, len(splits))
+    for fold, (train, test) in enumerate(splits):
+        model = clone(estimator)
+        try:
+            with held_back.of_fold(fold), epochs_shown(model, show, name, fold):
+                times, predicted = fit_predict(model, X, y, train, test)
+            if interrupted:  # a fit that was cut short is no result
+                raise KeyboardInterrupt
+            metrics, evidence = problem.judge(y[test], predicted)
+        except Exception as error:
+            error.add_note(f"Estimator {name!r}, fold {fold + 1} of {len(splits)}.")
+            raise
+        size = {"n_parameters": count_parameters(model), "device": find_device(model)}
+        counts = {"n_train": len(train), "n_test": len(test)}
+        row = {"estimator": name, "fold": fold} | counts | metrics | times | size
+        results.append((row, metrics, evidence, predicted))
+    held_back.issue()
+    return results
 
 
 def _check_estimators(estimators) -> None:

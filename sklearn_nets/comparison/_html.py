@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 
+from ._pictures import check_images
 from ._tables import describe, label, summary
 
 PLAIN = ["fit [s]", "predict [s]", "parameters", "device"]
@@ -27,7 +30,30 @@ def write_html(path, sections) -> None:
         css=files(__package__).joinpath("templates/page.css").read_text(encoding="utf-8"),
         sections=[_section(*section) for section in sections],
     )
-    Path(path).write_text(page, encoding="utf-8")
+    replace_file(Path(path), page)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file beside the old one and put it in its place, so that none is half-written."""
+    with NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as new:
+        try:
+            new.write(text)
+            new.close()
+            # as `open` would have made it, or as the old one was
+            os.chmod(new.name, path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+            os.replace(new.name, path)
+        except BaseException:
+            new.close()
+            os.unlink(new.name)
+            raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _section(title, comparison, images) -> dict:
@@ -36,11 +62,14 @@ def _section(title, comparison, images) -> dict:
     metric = problem.main_metric
     best = frame[f"mean_{metric}"].idxmax()
     mean, std = frame.loc[best, [f"mean_{metric}", f"std_{metric}"]]
-    described = describe(comparison)
+    described, pictures = describe(comparison), {}
+    if images is not None:
+        pictures = problem.pictures(comparison, check_images(images, comparison))
     return {
         "title": title,
         "lead": {"metric": label(metric), "name": best, "mean": mean, "std": std},
         "described": described,
+        "remarks": comparison.remarks(),
         "summary": _summary_table(comparison, frame),
         "per_class": _class_table(comparison),
         "counted": problem.counted,
@@ -49,7 +78,9 @@ def _section(title, comparison, images) -> dict:
             for name, matrices in comparison.confusion_matrices.items()
         ],
         "facts": {"n": described, **comparison.provenance},
-        **({} if images is None else problem.pictures(comparison, np.asarray(images))),
+        **(
+            {} if images is None else problem.pictures(comparison, check_images(images, comparison))
+        ),
     }
 
 

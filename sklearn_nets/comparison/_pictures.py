@@ -58,6 +58,27 @@ def mask_overlays(comparison, images: np.ndarray, n_shown: int = 4) -> dict:
     }
 
 
+def check_images(images, comparison) -> np.ndarray:
+    """One image for each sample, as (n, height, width) or (n, height, width, 3)."""
+    images, n = np.asarray(images), len(comparison.y)
+    if images.ndim == 4 and images.shape[-1] not in (1, 3, 4) and images.shape[1] in (1, 3, 4):
+        images = images.transpose(0, 2, 3, 1)
+    channels = images.shape[3:] or (1,)
+    if len(images) != n or images.ndim not in (3, 4) or channels[0] not in (1, 3, 4):
+        raise ValueError(
+            f"images must hold a picture of each of the {n} samples, of shape ({n}, height, width) "
+            f"or ({n}, height, width, channels) with 1, 3 or 4 channels, got {images.shape}."
+        )
+    images = (
+        images[..., 0]
+        if channels == (1,) and images.ndim == 4
+        else images[..., :3]
+        if (images.ndim == 4)
+        else images
+    )
+    return images.astype(np.float64) if images.dtype in (bool, np.int8) else images
+
+
 def to_rgb(image: np.ndarray) -> np.ndarray:
     """An image of any values as (height, width, 3), from 0 to 255."""
     if image.dtype != np.uint8:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from html import escape
 
 import numpy as np
 import pandas as pd
 
-from . import _html, _plots
+from . import _html, _plots, _tables
 from ._problems import Problem
 
 
@@ -32,6 +33,10 @@ class Comparison:
         What `y` is, and how predictions of it are judged.
     provenance : dict of str to str
         Date, splitter, machine and library versions of the run.
+    failures : dict of str to Exception
+        What estimators raised that could not be judged; its notes name the fold.
+    left_out : list of str
+        Estimators that were not judged on every fold because the run was interrupted.
     """
 
     folds: pd.DataFrame
@@ -41,6 +46,8 @@ class Comparison:
     splits: list[tuple[np.ndarray, np.ndarray]]
     problem: Problem
     provenance: dict[str, str]
+    failures: dict[str, Exception] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def y(self) -> np.ndarray:
@@ -62,6 +69,31 @@ class Comparison:
             f"Comparison({', '.join(self.confusion_matrices)}: n={len(self.y)}, "
             f"{len(self.splits)} folds, {len(self.classes)} classes)"
         )
+
+    def __str__(self) -> str:
+        parts = [_tables.describe(self), _tables.summary(self).to_string(), *self.remarks()]
+        return "\n".join(parts)
+
+    def _repr_html_(self) -> str:
+        remarks = "".join(f"<p>{escape(remark)}</p>" for remark in self.remarks())
+        described = escape(_tables.describe(self))
+        return f"<p>{described}</p>{_tables.summary(self).to_html()}{remarks}"
+
+    def remarks(self) -> list[str]:
+        """What could not be judged, and why.
+
+        Returns
+        -------
+        list of str
+            A sentence for each estimator that failed, and one for an interrupted run.
+        """
+        remarks = [
+            f"{name} failed: {type(error).__name__}: {error} {' '.join(error.__notes__)}"
+            for name, error in self.failures.items()
+        ]
+        if self.left_out:
+            remarks.append(f"Interrupted; not judged on every fold: {', '.join(self.left_out)}.")
+        return remarks
 
     def frame(self) -> pd.DataFrame:
         """One row per estimator: mean and standard deviation over the folds.
