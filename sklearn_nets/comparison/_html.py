@@ -78,9 +78,7 @@ def _section(title, comparison, images) -> dict:
             for name, matrices in comparison.confusion_matrices.items()
         ],
         "facts": {"n": described, **comparison.provenance},
-        **(
-            {} if images is None else problem.pictures(comparison, check_images(images, comparison))
-        ),
+        **pictures,
     }
 
 
