@@ -110,7 +110,8 @@ def check_range(X, dtype: str) -> None:
     if dtype == "float64" or str(X.dtype).rpartition(".")[2] != "float64":
         return
     values = X.data if issparse(X) else X
-    largest = float(abs(values).max()) if 0 not in values.shape else 0.0
+    # no abs, which would be a second X
+    largest = max(float(values.max()), -float(values.min())) if 0 not in values.shape else 0.0
     if largest > float(np.finfo(np.float32).max):
         raise ValueError(
             f"X holds values as large as {largest:.3g}, beyond float32, in which this net computes "
