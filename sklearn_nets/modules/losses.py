@@ -8,6 +8,7 @@ respect to the raw outputs z is simply ``activation(z) - y``. A net that writes 
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import nn
@@ -73,8 +74,13 @@ def clip_log_loss(losses):
     """
     if losses.requires_grad:
         return losses
-    eps = torch.finfo(losses.dtype).eps
-    return losses.clamp_(-math.log1p(-eps), -math.log(eps))
+    return losses.clamp_(*_clip_bounds(losses.dtype))
+
+
+@cache
+def _clip_bounds(dtype):
+    eps = torch.finfo(dtype).eps
+    return -math.log1p(-eps), -math.log(eps)
 
 
 class CrossEntropy(Loss):
