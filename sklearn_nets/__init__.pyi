@@ -4,6 +4,8 @@ from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .datasets import make_digit_scenes as make_digit_scenes
 from .neighbors import KNeighborsClassifier as KNeighborsClassifier
+from .neighbors import KNeighborsRegressor as KNeighborsRegressor
+from .neighbors import NearestNeighbors as NearestNeighbors
 from .neural_network import MLPClassifier as MLPClassifier
 from .neural_network import MLPRegressor as MLPRegressor
 from .segmentation import PixelClassifier as PixelClassifier

@@ -17,9 +17,11 @@ import sklearn_nets
 from sklearn_nets import (
     CNNClassifier,
     KNeighborsClassifier,
+    KNeighborsRegressor,
     LinearSVC,
     MLPClassifier,
     MLPRegressor,
+    NearestNeighbors,
     PixelClassifier,
     SegmentationNet,
     ViTClassifier,
@@ -31,7 +33,8 @@ VIT = ViTClassifier(embed_dim=16, depth=1, num_heads=2, learning_rate_init=0.01,
 SEGMENTER = SegmentationNet(channels=(8, 16), learning_rate_init=0.01, max_iter=30)
 PIXELS = PixelClassifier(ReferenceNeighbors(1), patch_size=3)
 
-TABULAR = [MLPClassifier(), MLPRegressor(), KNeighborsClassifier(), LinearSVC(), CNN, VIT]
+NEIGHBORS = [KNeighborsClassifier(), KNeighborsRegressor(), NearestNeighbors()]
+TABULAR = [MLPClassifier(), MLPRegressor(), *NEIGHBORS, LinearSVC(), CNN, VIT]
 MASKED = [SEGMENTER, PIXELS]
 IMAGE = [CNN, VIT]
 

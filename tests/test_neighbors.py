@@ -210,14 +210,7 @@ def test_memory_is_bounded(monkeypatch):
 # ---------------------------------------------------------------------------------- the classifier
 
 
-@parametrize_with_checks(
-    [
-        KNeighborsClassifier(),
-        KNeighborsClassifier(algorithm="brute"),
-        KNeighborsRegressor(),
-        NearestNeighbors(),
-    ]
-)
+@parametrize_with_checks([KNeighborsClassifier(algorithm="brute")])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
