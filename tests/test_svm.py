@@ -440,3 +440,22 @@ def test_kinds_of_sparse_matrices():
     for estimator in (LinearSVC(), reference.LinearSVC()):
         with pytest.raises(ValueError, match="int64 indices"):
             estimator.fit(large, y)
+
+
+def test_one_value_near_the_largest_of_float32_does_not_give_a_wrong_net():
+    left = []
+    for seed in range(10):
+        rng = np.random.RandomState(seed)
+        X, y = rng.randn(5, 4), rng.permutation(np.arange(5) % 2)
+        X[0, 0] = np.finfo(np.float32).max
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # liblinear's own of not having converged
+            ours = LinearSVC(random_state=0).fit(X, y)
+            theirs = reference.LinearSVC(random_state=0).fit(X, y)
+        left.append(ours.fallback_)
+        if ours.fallback_:
+            assert_allclose(ours.coef_, theirs.coef_)
+        else:
+            rest = np.maximum(0, 1 - np.where(y, 1, -1) * ours.decision_function(X))
+            assert 0.5 * (ours.coef_**2).sum() + (rest**2).sum() <= len(y)  # that of no weights
+    assert any(left)

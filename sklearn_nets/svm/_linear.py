@@ -26,7 +26,7 @@ from .._utils.array_api import (
 from .._utils.device import resolve_device
 from .._utils.sklearn_compat import check_is_fitted, check_sample_weight, fit_context, validate_data
 from .._utils.validation import validate_rows
-from ._newton import squared_hinge
+from ._newton import objective, squared_hinge
 
 __all__ = ["LinearSVC"]
 
@@ -186,7 +186,12 @@ class LinearSVC(svm.LinearSVC):
         if device.type != "cpu":
             Y, c = to_tensor(Y, device), to_tensor(c, device)
         W, n_iter = squared_hinge(features, Y, c, tol=self.tol, max_iter=self.max_iter)
+        worse = objective(features, Y, c, W) > 0.5 * c.sum(1)  # than no weights at all
         W = to_numpy(W)
+        if np.isfinite(W).all() and bool(worse.any()):
+            self.fallback_ = "X of too wide a range for Newton's method"
+            self.device_ = "cpu"
+            return self._fit_by_scikit_learn(X, y, sample_weight)
         if not np.isfinite(W).all():
             raise ValueError(
                 "The weights are not finite: X holds values as large as "

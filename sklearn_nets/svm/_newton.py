@@ -14,6 +14,14 @@ MEMORY = 2**27  # float64 values that the classes solved together may keep: 1 Gi
 ROUNDING = 1e-15  # of a matrix, relative to its diagonal
 
 
+def objective(X, Y, c, W):
+    """½ ||w||² + ½ Σ c max(0, 1 - y w·x)² of each problem; the arguments are `squared_hinge`'s."""
+    xp = np if isinstance(X, np.ndarray) else torch
+    with np.errstate(all="ignore"):  # what overflows is not less than anything
+        rest = xp.clip(1 - Y * (W @ X.T), 0, None)
+        return xp.nan_to_num(0.5 * (W * W).sum(1) + 0.5 * (c * rest * rest).sum(1), nan=np.inf)
+
+
 def squared_hinge(X, Y, c, *, tol: float, max_iter: int):
     """Minimize, for every row (y, c) of `Y` and `C`, ½ ||w||² + ½ Σ_i c_i max(0, 1 - y_i w·x_i)².
 
