@@ -165,7 +165,7 @@ class SegmentationNet(_SegmenterMixin, ImageNetMixin, BaseNet):
                 f"SegmentationNet was fitted on images of {self.n_channels_in_} channel(s), got "
                 f"{X.shape[1]} (shape {tuple(X.shape)} read as n, channels, height, width)."
             )
-        return X if isinstance(y, str) else (X, validate_masks(y, X))
+        return X if isinstance(y, str) else (X, validate_masks(self, y, X))
 
     def _make_task(self, y, classes=None):
         classes = mask_classes(y, self.ignore_index) if classes is None else classes
@@ -275,7 +275,7 @@ class PixelClassifier(_SegmenterMixin, MetaEstimatorMixin, BaseEstimator):
         if self.patch_size % 2 == 0:
             raise ValueError(f"patch_size must be odd, got {self.patch_size}.")
         X = self._images(X, reset=True)
-        y = validate_masks(y, X)
+        y = validate_masks(self, y, X)
         weight = validate_weight(sample_weight, len(X))
         labelled = np.arange(y.size)
         if self.ignore_index is not None:

@@ -43,7 +43,9 @@ def to_channels_first(X):
     if X.ndim == 3:
         return X[:, None]
     if X.ndim != 4:
-        raise ValueError(f"Expected images as {LAYOUTS}, got shape {tuple(X.shape)}.")
+        raise ValueError(
+            f"Expected images as {LAYOUTS}, got shape {tuple(X.shape)}. Reshape your data."
+        )
     last, second = X.shape[3], X.shape[1]
     if last in CHANNELS_LAST_COUNTS and second not in CHANNELS_LAST_COUNTS:
         return X.permute(0, 3, 1, 2) if is_tensor(X) else X.transpose(0, 3, 1, 2)

@@ -6,13 +6,15 @@ import numpy as np
 import torch
 
 from .._utils.array_api import decode_labels, dtype_of, to_numpy
+from .._utils.validation import check_target_given
 from ..metrics import mean_iou_score
 from ..modules.losses import PixelCrossEntropy
 from .tasks import Task, check_class_weight
 
 
-def validate_masks(y, X):
+def validate_masks(estimator, y, X):
     """Check that y holds one label for each pixel of X, (n, channels, height, width)."""
+    check_target_given(estimator, y)
     y = np.asarray(to_numpy(y))
     expected = (len(X), *X.shape[2:])
     if y.shape != expected:

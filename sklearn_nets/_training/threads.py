@@ -9,8 +9,8 @@ from torch import nn
 from ..modules.interfaces import ManualGradient
 
 # Multiplications of a step's forward pass below which it computes with one thread. A second one
-# would gain up to a third on a quiet machine, and nothing beside another fit; beside busy processes
-# threads that wait for each other after every operation make a fit a hundred times as slow.
+# would gain a third on a quiet machine; beside another fit, or any busy process, threads that wait
+# for each other after every operation make a fit more than thirty times as slow.
 SINGLE_THREAD_MULTIPLICATIONS = 2**28
 MANUAL_SINGLE_THREAD_MULTIPLICATIONS = 2**21  # of steps without autograd, which have few operations
 

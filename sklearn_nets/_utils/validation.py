@@ -64,12 +64,17 @@ def _numbers(X):
     return X.astype(np.float64) if X.dtype.kind == "O" else X
 
 
-def validate_target(estimator, y, n_samples: int, *, y_numeric=False):
-    """Check targets of one or several outputs against a number of samples."""
+def check_target_given(estimator, y) -> None:
+    """Refuse a missing target in scikit-learn's words."""
     if y is None:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
+
+
+def validate_target(estimator, y, n_samples: int, *, y_numeric=False):
+    """Check targets of one or several outputs against a number of samples."""
+    check_target_given(estimator, y)
     y = check_y(to_numpy(y), multi_output=True, y_numeric=y_numeric, estimator=estimator)
     check_consistent_length(range(n_samples), y)
     return y
