@@ -12,6 +12,7 @@ from .segmentation import PixelClassifier as PixelClassifier
 from .segmentation import SegmentationNet as SegmentationNet
 from .svm import LinearSVC as LinearSVC
 from .vision import CNNClassifier as CNNClassifier
+from .vision import FlattenImages as FlattenImages
 from .vision import RandomFlipShift as RandomFlipShift
 from .vision import ViTClassifier as ViTClassifier
 

@@ -1,8 +1,9 @@
 """Run scikit-learn code on this package's classes without changing it.
 
-``patch_sklearn()`` puts `MLPClassifier`, `MLPRegressor`, `KNeighborsClassifier` and `LinearSVC`
-of this package where scikit-learn's were; ``python -m sklearn_nets.accel script.py`` does so for a
-whole script and says at its end, on stderr, what was used.
+``patch_sklearn()`` puts `MLPClassifier`, `MLPRegressor`, `KNeighborsClassifier`,
+`KNeighborsRegressor`, `NearestNeighbors` and `LinearSVC` of this package where scikit-learn's were;
+``python -m sklearn_nets.accel script.py`` does so for a whole script and says at its end, on
+stderr, what was used.
 
 The contract with the classes: a fitted estimator says by ``device_`` where it was fitted, and by
 ``fallback_`` why the fit was left to scikit-learn's own code, as a short reason such as
@@ -27,7 +28,7 @@ __all__ = ["patch_sklearn", "unpatch_sklearn"]
 
 REPLACED = {
     "neural_network": ("MLPClassifier", "MLPRegressor"),
-    "neighbors": ("KNeighborsClassifier",),
+    "neighbors": ("KNeighborsClassifier", "KNeighborsRegressor", "NearestNeighbors"),
     "svm": ("LinearSVC",),
 }
 

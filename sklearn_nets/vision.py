@@ -1,20 +1,25 @@
-"""Image classifiers with scikit-learn's vocabulary."""
+"""Image classifiers with scikit-learn's vocabulary, and what brings images to other estimators."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Real
 
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
 from ._base.classifier import ClassifierNet
 from ._base.estimator import FITTED
-from ._base.images import ImageInputMixin, check_channels
+from ._base.images import ImageInputMixin, check_channels, validate_images
 from ._base.parameters import POSITIVE, POSITIVE_INT, net_class, parameter
-from ._utils.sklearn_compat import Interval, StrOptions
+from ._utils.sklearn_compat import Interval, StrOptions, check_is_fitted
+from ._utils.validation import validate_rows
 from .modules.augment import RandomFlipShift
 from .modules.resnet import ResidualCNN
 from .modules.vit import VisionTransformer
 
-__all__ = ["CNNClassifier", "RandomFlipShift", "ViTClassifier"]
+__all__ = ["CNNClassifier", "FlattenImages", "RandomFlipShift", "ViTClassifier"]
 
 
 @net_class(fitted=FITTED)
@@ -152,3 +157,84 @@ class ViTClassifier(ImageInputMixin, ClassifierNet):
             dropout=self.dropout,
             pool=self.pool,
         )
+
+
+class FlattenImages(TransformerMixin, BaseEstimator):
+    """Turn images into rows, for estimators of rows: nearest neighbors, an SVM, a scaler.
+
+    Attributes
+    ----------
+    image_shape_ : tuple (channels, height, width)
+        The images of `fit`; those of `transform` must have the same.
+    n_features_in_ : int
+        Values of one image.
+
+    Raises
+    ------
+    ValueError
+        If images have another shape than in `fit`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn_nets import FlattenImages, KNeighborsClassifier
+    >>> digits = load_digits()
+    >>> clf = make_pipeline(FlattenImages(), KNeighborsClassifier())
+    >>> clf.fit(digits.images, digits.target).score(digits.images, digits.target) > 0.98
+    True
+    """
+
+    def fit(self, X, y=None):
+        """Remember the shape of the images.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor
+            Images of any layout that `CNNClassifier` reads, or rows, which stay what they are.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+        """
+        self._images(X, reset=True)
+        return self
+
+    def transform(self, X):
+        """Make a row of every image.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor
+            Images of the shape seen in `fit`.
+
+        Returns
+        -------
+        rows : ndarray or torch.Tensor of shape (n_samples, channels * height * width)
+            Channels first, whatever the layout of X; a view where X is channels first.
+        """
+        check_is_fitted(self, "image_shape_")
+        images = self._images(X, reset=False)
+        return images.reshape(images.shape[0], -1)
+
+    def _images(self, X, *, reset):
+        ndim = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
+        read = validate_images if ndim > 2 else validate_rows
+        X = read(self, X, reset=reset)
+        shape = tuple(X.shape[1:])
+        if reset:
+            self.image_shape_, self.n_features_in_ = shape, math.prod(shape)
+        elif shape != self.image_shape_:
+            raise ValueError(
+                f"FlattenImages was fitted on images of (channels, height, width) = "
+                f"{self.image_shape_}, got {shape}. Resize or crop them first."
+            )
+        return X
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.requires_fit = True
+        return tags

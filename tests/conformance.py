@@ -1,7 +1,7 @@
 """Run scikit-learn's own installed tests on this package's classes: ``make conformance``.
 
 Nothing is copied: pytest collects the tests in scikit-learn's wheel, after `sklearn_nets.accel` has
-rebound the four class names. Of each module those cases run that reach one of the names, in their
+rebound the six class names. Of each module those cases run that reach one of the names, in their
 source or in their parameters. A markdown table counts them, and a run of all modules writes it to
 docs/conformance.md; the exit status is 1 if a case fails that is neither excused below nor failing
 with scikit-learn's own classes on this machine.
@@ -30,7 +30,14 @@ import pytest
 import sklearn
 import torch
 
-NAMES = {"MLPClassifier", "MLPRegressor", "KNeighborsClassifier", "LinearSVC"}
+NAMES = {
+    "MLPClassifier",
+    "MLPRegressor",
+    "KNeighborsClassifier",
+    "KNeighborsRegressor",
+    "NearestNeighbors",
+    "LinearSVC",
+}
 
 MODULES = [
     "tests/test_common.py",

@@ -11,8 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import SkipTestWarning
-from sklearn.neighbors import KNeighborsClassifier as ReferenceNeighbors
 from sklearn.metrics import accuracy_score
+from sklearn.neighbors import KNeighborsClassifier as ReferenceNeighbors
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import ClassifierTags
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -21,6 +21,7 @@ from sklearn.utils.validation import _check_n_features
 import sklearn_nets
 from sklearn_nets import (
     CNNClassifier,
+    FlattenImages,
     KNeighborsClassifier,
     KNeighborsRegressor,
     LinearSVC,
@@ -39,7 +40,7 @@ SEGMENTER = SegmentationNet(channels=(8, 16), learning_rate_init=0.01, max_iter=
 PIXELS = PixelClassifier(ReferenceNeighbors(1), patch_size=3)
 
 NEIGHBORS = [KNeighborsClassifier(), KNeighborsRegressor(), NearestNeighbors()]
-TABULAR = [MLPClassifier(), MLPRegressor(), *NEIGHBORS, LinearSVC(), CNN, VIT]
+TABULAR = [MLPClassifier(), MLPRegressor(), *NEIGHBORS, LinearSVC(), CNN, VIT, FlattenImages()]
 MASKED = [SEGMENTER, PIXELS]
 IMAGE = [CNN, VIT]
 
@@ -91,7 +92,9 @@ class RowsAsImages:
         return np.repeat(y, np.asarray(X).shape[-1], axis=2)
 
     def fit(self, X, y, sample_weight=None):
-        return super().fit(self._rows_as_images(X, reset=True), self._labels_as_masks(X, y), sample_weight)
+        return super().fit(
+            self._rows_as_images(X, reset=True), self._labels_as_masks(X, y), sample_weight
+        )
 
     def predict(self, X):
         return super().predict(self._rows_as_images(X))[:, 0, 0]

@@ -491,3 +491,11 @@ def test_every_public_name_of_a_mirrored_module(name):
         assert getattr(ours, n).__module__.startswith("sklearn_nets.")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         ours.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("make", [net, LinearSVC, KNeighborsClassifier], ids=lambda m: m.__name__)
+def test_the_notebook_box_links_to_the_page_of_the_class_replaced(make):
+    model = make()
+    page = type(model).__module__.split(".")[1] + "." + type(model).__name__
+    assert f"scikit-learn.org/{'.'.join(sklearn.__version__.split('.')[:2])}" in model._repr_html_()
+    assert f"generated/sklearn.{page}.html" in model._repr_html_()

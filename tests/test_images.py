@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from sklearn.pipeline import make_pipeline
 
+from sklearn_nets import FlattenImages, KNeighborsClassifier, LinearSVC, MLPClassifier
 from sklearn_nets._base.images import input_statistics, to_channels_first
 from sklearn_nets._base.precision import image_precision
 
@@ -46,3 +48,29 @@ def test_bfloat16_only_where_the_card_computes_in_it(able, expected, monkeypatch
     precision = image_precision("auto", np.zeros((2, 8, 8)), torch.device("cuda:0"), tabular=False)
     assert precision.autocast == expected
     assert precision.dtype == torch.float32
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy])
+def test_flatten_images_makes_rows_of_every_layout(make):
+    X = np.arange(2 * 3 * 8 * 9, dtype=np.uint8).reshape(2, 3, 8, 9)
+    last = np.ascontiguousarray(X.transpose(0, 2, 3, 1))
+    rows = [FlattenImages().fit_transform(make(images)) for images in (X, last)]
+    for row in rows:
+        assert type(row) is type(make(X))
+        assert np.array_equal(np.asarray(row), X.reshape(2, -1))
+    flat = X.reshape(2, -1)
+    assert np.array_equal(FlattenImages().fit_transform(flat), flat)
+    with pytest.raises(ValueError, match=r"fitted on images .* \(3, 8, 9\), got \(3, 9, 8\)"):
+        FlattenImages().fit(X).transform(X.transpose(0, 1, 3, 2))
+
+
+@pytest.mark.parametrize(
+    "estimator", [KNeighborsClassifier(), LinearSVC(), MLPClassifier(solver="lbfgs")], ids=str
+)
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy])
+def test_estimators_of_rows_say_what_makes_rows_of_images(estimator, make):
+    X, y = np.random.RandomState(0).rand(20, 3, 4, 4), np.arange(20) % 2
+    with pytest.raises(ValueError, match=r"dim 4, while dim <= 2 .* make_pipeline\(FlattenImages"):
+        estimator.fit(make(X), y)
+    pipeline = make_pipeline(FlattenImages(), estimator)
+    assert pipeline.fit(make(X), y).predict(make(X)).shape == (20,)

@@ -12,7 +12,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import cross_val_predict
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_validate
 from skorch.callbacks import Callback
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -243,3 +243,21 @@ def test_multiplications_are_those_of_torchs_counter():
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(batch)
     assert 2 * count_multiplications(net, batch) == counter.get_total_flops()
+
+
+class InterruptsFit(Callback):
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_an_interrupted_net_is_no_result_of_a_cross_validation(solver):
+    model = MLPClassifier(9, solver=solver, callbacks=[InterruptsFit()], random_state=0)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model.fit(X, Y)
+    assert model.predict(X).shape == Y.shape
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(model, X, Y, cv=2)
+    with pytest.raises(KeyboardInterrupt):
+        GridSearchCV(model, {"alpha": [0.1, 1.0]}, cv=2).fit(X, Y)

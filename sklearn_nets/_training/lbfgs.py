@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import scipy.optimize
 import torch
@@ -12,6 +10,7 @@ from .._utils.device import free_memory
 from .._utils.sklearn_compat import check_optimize_result
 from .loader import DeviceData, StreamedData
 from .run import TrainingRun
+from .stopping import end_interrupted
 
 DENSE_VALUES = 2**22  # of sparse rows that are dense at a time
 
@@ -126,7 +125,7 @@ def train_lbfgs(run: TrainingRun, *, max_fun: int) -> None:
         objective.load(result.x)
         run.epoch = check_optimize_result("lbfgs", result, run.max_epochs)
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=4)
+        end_interrupted()
     net.history[:] = [row for row in net.history if "train_loss" in row]  # not one cut short
     net.notify("on_train_end", X=run.loader, y=None)
     net.module_.eval()

@@ -15,6 +15,7 @@ from .._utils.random import draws_from_default
 from ..modules.augment import Augmentation
 from .cuda_graph import CUDAGraphEpoch, can_capture
 from .run import TrainingRun
+from .stopping import end_interrupted
 from .threads import choose_threads
 
 MIN_STEPS_TO_CAPTURE = 32  # steps from which capturing one as a CUDA graph is repaid
@@ -42,7 +43,7 @@ def train(run: TrainingRun) -> None:
         with _default_generators(run), threads(choose_threads(run)):
             stopped = _run_epochs(run, _epoch_runner(run))
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=4)
+        end_interrupted()
     finally:
         run.gradient = None  # its buffers
     net.notify("on_train_end", X=run.loader, y=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -94,3 +96,22 @@ class StoppingRule:
                 f"{self.n_iter_no_change} consecutive epochs. {action}"
             )
         return stop
+
+
+def end_interrupted() -> None:
+    """Warn that training was interrupted, as scikit-learn's MLP; call while handling the interrupt.
+
+    In a cross-validation or a search the interrupt goes on instead: a net that was cut short is no
+    result to be counted, and whoever interrupts wants the search to stop, not its next fit.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If a function of `sklearn.model_selection` called `fit`.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("sklearn.model_selection."):
+            raise
+        frame = frame.f_back
+    warnings.warn("Training interrupted by user.", stacklevel=5)

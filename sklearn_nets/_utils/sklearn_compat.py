@@ -22,11 +22,18 @@ def mirror(module: str, own: list[type]):
     """`__getattr__`, `__dir__` and `__all__` of a module that mirrors one of scikit-learn's.
 
     The module's own classes stand in the place of scikit-learn's; every other public name is
-    scikit-learn's, so that an import line of several names works with the package changed.
+    scikit-learn's, so that an import line of several names works with the package changed. The
+    notebook's box of an own class links to the page of the class whose place it takes.
     """
     reference = import_module(f"sklearn.{module}")
     names = [cls.__name__ for cls in own]
     names += [name for name in reference.__all__ if name not in names]
+    for cls in own:
+        cls._doc_link_module = "sklearn_nets"
+        cls._doc_link_url_param_generator = lambda self: {
+            "estimator_module": f"sklearn.{module}",
+            "estimator_name": type(self).__name__,
+        }
 
     def __getattr__(name: str):
         if name in names:

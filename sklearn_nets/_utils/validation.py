@@ -37,6 +37,7 @@ def validate_rows(
     X : ndarray, tensor or sparse matrix
     y : ndarray, only when given
     """
+    check_no_images(estimator, X)
     if not is_tensor(X):
         options = {"dtype": dtype, "reset": reset}
         if sparse:
@@ -57,6 +58,17 @@ def validate_rows(
     if isinstance(y, str):
         return X
     return X, validate_target(estimator, y, len(X), y_numeric=y_numeric)
+
+
+def check_no_images(estimator, X) -> None:
+    """Refuse images where rows are expected, and say what makes rows of them."""
+    ndim = getattr(X, "ndim", 2)
+    if ndim in (3, 4):
+        name = type(estimator).__name__
+        raise ValueError(
+            f"Found array with dim {ndim}, while dim <= 2 is required by {name}. Images become "
+            f"rows by make_pipeline(FlattenImages(), {name}(...)), from sklearn_nets.vision."
+        )
 
 
 def _numbers(X):

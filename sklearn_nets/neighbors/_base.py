@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from .._utils.array_api import convert_like, from_array_api, is_tensor, to_numpy, to_tensor
 from .._utils.device import resolve_device
 from .._utils.sklearn_compat import check_is_fitted, get_weights
-from .._utils.validation import validate_rows
+from .._utils.validation import check_no_images, validate_rows
 from ._exact_search import nearest
 
 EUCLIDEAN = {"euclidean", "l2", "sqeuclidean"}
@@ -31,6 +31,7 @@ class DeviceSearchMixin:
     def _fit_on_device(self, X, *y):
         """Keep the data on the device, or let scikit-learn fit; `y` is one argument or none."""
         X = from_array_api(X)
+        check_no_images(self, X)
         device = resolve_device(self.device, X)
         on_host = _computes_on_host(device) or not self._supported_on_accelerator(X)
         self.device_ = "cpu" if on_host else str(device)

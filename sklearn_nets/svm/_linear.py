@@ -25,7 +25,7 @@ from .._utils.array_api import (
 )
 from .._utils.device import resolve_device
 from .._utils.sklearn_compat import check_is_fitted, check_sample_weight, fit_context, validate_data
-from .._utils.validation import validate_rows
+from .._utils.validation import check_no_images, validate_rows
 from ._newton import objective, squared_hinge
 
 __all__ = ["LinearSVC"]
@@ -165,6 +165,7 @@ class LinearSVC(svm.LinearSVC):
             are for scikit-learn's code.
         """
         X = from_array_api(X)
+        check_no_images(self, X)
         device = resolve_device(self.device, X)
         if device.type == "mps":
             device = torch.device("cpu")  # MPS has no float64
