@@ -14,6 +14,7 @@ from .svm import LinearSVC as LinearSVC
 from .vision import CNNClassifier as CNNClassifier
 from .vision import FlattenImages as FlattenImages
 from .vision import RandomFlipShift as RandomFlipShift
+from .vision import RandomZoom as RandomZoom
 from .vision import ViTClassifier as ViTClassifier
 
 __version__: str

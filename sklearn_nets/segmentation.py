@@ -19,6 +19,7 @@ from ._utils.array_api import convert_like, to_numpy
 from ._utils.sklearn_compat import HasMethods, Interval, StrOptions, check_is_fitted, fit_context
 from ._utils.validation import validate_weight
 from .metrics import mean_iou_score
+from .modules.augment import RandomZoom
 from .modules.unet import UNet
 
 __all__ = ["PixelClassifier", "SegmentationNet"]
@@ -63,7 +64,10 @@ class _SegmenterMixin:
 class SegmentationNet(_SegmenterMixin, ImageNetMixin, BaseNet):
     """Semantic segmentation: one label for every pixel of images of any size.
 
-    A U-Net: an encoder, a decoder that fuses its maps of every resolution, and a head.
+    A U-Net: an encoder, a decoder that fuses its maps of every resolution, and a head. The defaults
+    are a recipe that needs no tuning: cross-entropy and Dice loss, AdamW along one cycle, batches
+    of eight images, and an augmentation that zooms and changes brightness and contrast
+    (``augment=RandomZoom(hflip=0.5)`` mirrors, too).
     Images are read as (n, channels, height, width), (n, height, width) for gray ones or (n,
     height, width, channels) with 1, 3 or 4 channels, uint8 or floating point; masks as (n, height,
     width), integers or strings. Sizes that the encoder cannot halve are padded inside and cropped
@@ -91,31 +95,34 @@ class SegmentationNet(_SegmenterMixin, ImageNetMixin, BaseNet):
     --------
     PixelClassifier : Any classifier as a segmenter, one patch at a time.
 
-    Notes
-    -----
-    The net normalizes by the statistics of a batch, so that the weight of an image scales its part
-    in the loss, but is not the same as having the image several times.
-
     References
     ----------
     Ronneberger et al. (2015), "U-Net: Convolutional networks for biomedical image segmentation".
+    Milletari et al. (2016), "V-Net". Smith & Topin (2018), "Super-convergence".
 
     Examples
     --------
     >>> from sklearn_nets.datasets import make_digit_scenes
     >>> from sklearn_nets.segmentation import SegmentationNet
     >>> scenes = make_digit_scenes(8, random_state=0)
-    >>> net = SegmentationNet((8, 16), batch_size=4, tol=1, n_iter_no_change=1, random_state=0)
+    >>> net = SegmentationNet((8, 16), max_iter=2, random_state=0)
     >>> net.fit(scenes.images, scenes.masks).predict(scenes.images).shape
     (8, 64, 64)
     """
 
     channels: Sequence[int] = parameter(
-        (32, 64, 128), ["array-like"],
+        (32, 64, 128, 256), ["array-like"],
         "Channels of each stage of the encoder; every stage halves height and width.",
         words="sequence of int", kw_only=False,
     )  # fmt: skip
     depth: int = parameter(2, [POSITIVE_INT], "Convolutions in each stage of the encoder.")
+    loss: str = parameter(
+        "cross_entropy+dice",
+        [StrOptions({"cross_entropy", "dice", "focal", "cross_entropy+dice"})],
+        """Loss of the labelled pixels. 'dice' (Milletari et al. 2016) counts every class of a batch
+        alike, however small it is; 'focal' (Lin et al. 2017) counts the pixels most that are
+        predicted worst.""",
+    )  # fmt: skip
     ignore_index: Any = parameter(
         None, "no_validation",
         "Label of pixels without a label: left out of classes, loss and score.",
@@ -128,6 +135,11 @@ class SegmentationNet(_SegmenterMixin, ImageNetMixin, BaseNet):
     )  # fmt: skip
 
     _predict_batch_size: ClassVar[int] = 32
+    _max_batch_size: ClassVar[int] = 8
+    _peak_learning_rate: ClassVar[float] = 2e-3
+
+    def _auto_augmentation(self, source, random_state):
+        return RandomZoom()
 
     @available_if_stochastic
     @fit_context(prefer_skip_nested_validation=True)
@@ -169,7 +181,7 @@ class SegmentationNet(_SegmenterMixin, ImageNetMixin, BaseNet):
 
     def _make_task(self, y, classes=None):
         classes = mask_classes(y, self.ignore_index) if classes is None else classes
-        return Segmentation(classes, self.ignore_index)
+        return Segmentation(classes, self.ignore_index, self.loss)
 
     def _apply_class_weight(self, target, weight):
         # by the loss, pixel by pixel

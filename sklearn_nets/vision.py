@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Real
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -15,20 +16,38 @@ from ._base.images import ImageInputMixin, check_channels, validate_images
 from ._base.parameters import POSITIVE, POSITIVE_INT, net_class, parameter
 from ._utils.sklearn_compat import Interval, StrOptions, check_is_fitted
 from ._utils.validation import validate_rows
-from .modules.augment import RandomFlipShift
+from .modules.augment import RandomFlipShift, RandomZoom
 from .modules.resnet import ResidualCNN
 from .modules.vit import VisionTransformer
 
-__all__ = ["CNNClassifier", "FlattenImages", "RandomFlipShift", "ViTClassifier"]
+__all__ = ["CNNClassifier", "FlattenImages", "RandomFlipShift", "RandomZoom", "ViTClassifier"]
+
+
+@net_class
+class _ImageClassifier(ImageInputMixin, ClassifierNet):
+    """What the image classifiers share."""
+
+    label_smoothing: float = parameter(
+        0.1, [Interval(Real, 0, 1, closed="left")],
+        """Share of every target that is spread over all classes (Szegedy et al. 2016). The loss
+        holds it too, and probabilities stay away from 0 and 1.""",
+    )  # fmt: skip
+
+    def _make_task(self, y, classes=None):
+        task = super()._make_task(y, classes)
+        task.label_smoothing = self.label_smoothing
+        return task
 
 
 @net_class(fitted=FITTED)
-class CNNClassifier(ImageInputMixin, ClassifierNet):
-    """Image classifier: a small residual convolutional net, for images of 8x8 to 64x64 pixels.
+class CNNClassifier(_ImageClassifier):
+    """Image classifier: a small residual convolutional net, for images of 8x8 to 128x128 pixels.
 
-    Images are read as (n, channels, height, width), (n, height, width) for gray ones, (n, height,
-    width, channels) with 1, 3 or 4 channels, or flat rows; uint8 or floating point. The mean and
-    scale of every channel are learned by `fit`, so raw pixels need no scaling.
+    The defaults are a recipe that needs no tuning: a whitened stem and identity initialization,
+    batch norm that counts sample weights, AdamW along one cycle, label smoothing, and augmentation
+    that labels bear. Images are read as (n, channels, height, width), (n, height, width) for gray
+    ones, (n, height, width, channels) with 1, 3 or 4 channels, or flat rows; uint8 or floating
+    point. The mean and scale of every channel are learned by `fit`, so raw pixels need no scaling.
 
     Parameters
     ----------
@@ -54,24 +73,26 @@ class CNNClassifier(ImageInputMixin, ClassifierNet):
 
     References
     ----------
-    He et al. (2016), "Identity mappings in deep residual networks".
+    He et al. (2016), "Deep residual learning for image recognition". Jordan (2024), "94% on
+    CIFAR-10 in 3.29 seconds on a single GPU". Smith & Topin (2018), "Super-convergence". Loshchilov
+    & Hutter (2019), "Decoupled weight decay regularization".
 
     Examples
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sklearn_nets.vision import CNNClassifier
     >>> digits = load_digits(n_class=3)
-    >>> clf = CNNClassifier(channels=(8, 16), learning_rate_init=0.01, tol=0.1, random_state=0)
-    >>> clf.fit(digits.images, digits.target).score(digits.images, digits.target) > 0.9
+    >>> clf = CNNClassifier(channels=(8, 16), max_iter=5, random_state=0)
+    >>> clf.fit(digits.images, digits.target).score(digits.images, digits.target) > 0.95
     True
     """
 
     channels: Sequence[int] = parameter(
-        (16, 32, 64), ["array-like"],
-        "Channels of each stage; every stage but the first halves height and width.",
+        (48, 96, 192), ["array-like"],
+        "Channels of each stage, each of which halves height and width.",
         words="sequence of int", kw_only=False,
     )  # fmt: skip
-    depth: int = parameter(1, [POSITIVE_INT], "Residual blocks in each stage.")
+    depth: int = parameter(1, [POSITIVE_INT], "Residual convolutions in each stage.")
 
     def _make_architecture(self):
         return ResidualCNN(
@@ -80,11 +101,12 @@ class CNNClassifier(ImageInputMixin, ClassifierNet):
 
 
 @net_class(fitted=FITTED)
-class ViTClassifier(ImageInputMixin, ClassifierNet):
+class ViTClassifier(_ImageClassifier):
     """Image classifier: a vision transformer.
 
-    Reads what `CNNClassifier` reads. Patches become tokens; pre-norm blocks of self-attention and
-    a two-layer perceptron follow; a class token or the tokens' mean is classified.
+    Reads what `CNNClassifier` reads. Small convolutions, or patches, make tokens of an image;
+    pre-norm blocks of self-attention and a two-layer perceptron follow; a mean of the tokens, or a
+    class token, is classified. The defaults are a recipe, as those of `CNNClassifier`.
 
     Parameters
     ----------
@@ -110,25 +132,27 @@ class ViTClassifier(ImageInputMixin, ClassifierNet):
 
     References
     ----------
-    Dosovitskiy et al. (2021), "An image is worth 16x16 words". Vaswani et al. (2017), "Attention
-    is all you need".
+    Dosovitskiy et al. (2021), "An image is worth 16x16 words". Hassani et al. (2021), "Escaping the
+    big data paradigm with compact transformers". Vaswani et al. (2017), "Attention is all you
+    need".
 
     Examples
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sklearn_nets.vision import ViTClassifier
     >>> digits = load_digits(n_class=3)
-    >>> clf = ViTClassifier(embed_dim=32, depth=1, tol=0.1, learning_rate_init=0.01, random_state=0)
+    >>> clf = ViTClassifier(embed_dim=32, depth=1, max_iter=10, random_state=0)
     >>> clf.fit(digits.images, digits.target).score(digits.images, digits.target) > 0.9
     True
     """
 
     patch_size: int | tuple[int, int] | str = parameter(
         "auto", [StrOptions({"auto"}), POSITIVE_INT, tuple],
-        "Pixels of a patch; 'auto' fits the image.",
+        """Pixels of a patch. 'auto' makes tokens by small convolutions instead, on a grid of at
+        most 8x8 (Hassani et al. 2021), which learns from fewer images.""",
         words="int, tuple (height, width) or 'auto'", kw_only=False,
     )  # fmt: skip
-    embed_dim: int = parameter(64, [POSITIVE_INT], "Length of a token.")
+    embed_dim: int = parameter(96, [POSITIVE_INT], "Length of a token.")
     depth: int = parameter(4, [POSITIVE_INT], "Number of blocks.")
     num_heads: int = parameter(
         4, [POSITIVE_INT], "Heads of self-attention; must divide `embed_dim`."
@@ -141,9 +165,12 @@ class ViTClassifier(ImageInputMixin, ClassifierNet):
         "Share of values dropped after attention and perceptron while training.",
     )  # fmt: skip
     pool: str = parameter(
-        "token", [StrOptions({"token", "mean"})],
-        "What is classified: a class token, or the mean of all tokens.",
+        "attention", [StrOptions({"attention", "token", "mean"})],
+        """What is classified: a mean of the tokens weighted by a learned attention, a class token,
+        or the plain mean.""",
     )  # fmt: skip
+
+    _peak_learning_rate: ClassVar[float] = 1e-3
 
     def _make_architecture(self):
         return VisionTransformer(

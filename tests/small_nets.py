@@ -14,4 +14,5 @@ def mlp(**settings):
 
 
 def cnn(**settings):
-    return CNNClassifier(**{"channels": (4, 6), "max_iter": 3, "random_state": 0, **settings})
+    defaults = {"channels": (4, 6), "max_iter": 3, "augment": None, "random_state": 0}
+    return CNNClassifier(**{**defaults, **settings})

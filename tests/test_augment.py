@@ -3,12 +3,16 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from sklearn.base import clone
+from sklearn.datasets import load_digits
 from small_nets import IMAGES, Y, cnn
 
-from sklearn_nets import RandomFlipShift
+from sklearn_nets import RandomFlipShift, RandomZoom, ViTClassifier
+from sklearn_nets.modules.augment import mirroring_keeps_labels
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -49,10 +53,43 @@ def test_augmentation_trains_on_changed_images(device):
     pickle.loads(pickle.dumps(moved)).predict(IMAGES)
 
 
+def test_zoom_takes_masks_along(device):
+    generator = torch.Generator(device).manual_seed(0)
+    images = torch.rand(64, 1, 16, 20, device=device).round()
+    masks = images[:, 0].to(torch.int16)
+    still, same = RandomZoom(0.0, scale=(1.0, 1.0), jitter=0.0)(images, masks, generator)
+    assert_allclose(still.cpu(), images.cpu(), atol=1e-5)
+    assert torch.equal(same, masks)
+    X_new, y_new = RandomZoom(0.5, scale=(0.5, 2.0), jitter=0.0)(images, masks, generator)
+    assert y_new.dtype == masks.dtype
+    assert set(y_new.unique().tolist()) == {0, 1}
+    agree = ((X_new[:, 0] > 0.5) == (y_new > 0)).float().mean()
+    assert agree > 0.9  # nearest and bilinear differ where labels meet
+    flipped, y_flipped = RandomZoom(1.0, scale=(1.0, 1.0), jitter=0.0)(images, masks, generator)
+    assert_allclose(flipped.cpu(), images.flip(3).cpu(), atol=1e-5)
+    assert torch.equal(y_flipped, masks.flip(2))
+    bright, _ = RandomZoom(jitter=0.5, scale=(1.0, 1.0))(images, masks, generator)
+    means = bright.mean((1, 2, 3)) - images.mean((1, 2, 3))
+    assert means.std() > 0.01
+
+
+def test_mirroring_is_refused_where_labels_do_not_bear_it():
+    X, y = load_digits(return_X_y=True)
+    X, y = torch.from_numpy(X.reshape(-1, 1, 8, 8)), torch.from_numpy(y)
+    assert not mirroring_keeps_labels(X, y, np.random.RandomState(0))
+    # the same images, labelled by how dark they are, which mirroring does not change
+    ink = X.sum((1, 2, 3))
+    dark = torch.bucketize(ink, ink.quantile(torch.tensor([0.33, 0.67], dtype=ink.dtype)))
+    assert mirroring_keeps_labels(X, dark, np.random.RandomState(0))
+    noise = torch.from_numpy(np.random.RandomState(1).rand(200, 1, 8, 8))
+    assert not mirroring_keeps_labels(noise, torch.arange(200) % 2, np.random.RandomState(0))
+
+
 def test_torchvisions_transforms_augment():
     v2 = pytest.importorskip("torchvision.transforms.v2")
-    flip = cnn(augment=v2.RandomHorizontalFlip(p=1.0)).fit(IMAGES, Y)
-    by_hand = cnn().fit(IMAGES[:, :, ::-1], Y)
+    vit = ViTClassifier(embed_dim=8, depth=1, num_heads=2, max_iter=3, augment=None, random_state=0)
+    flip = clone(vit).set_params(augment=v2.RandomHorizontalFlip(p=1.0)).fit(IMAGES, Y)
+    by_hand = clone(vit).fit(IMAGES[:, :, ::-1], Y)
     assert_allclose(flip.loss_curve_, by_hand.loss_curve_, rtol=1e-4)
 
 

@@ -9,19 +9,23 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from sklearn_nets.modules.layers import Normalize, ResidualBlock, ResidualEncoder
-from sklearn_nets.modules.resnet import ResidualCNN
+from sklearn_nets.modules.layers import BatchNorm2d, Normalize, WhitenedConv2d, identity_conv
+from sklearn_nets.modules.resnet import ResidualCNN, ResidualStage
 from sklearn_nets.modules.unet import UNet
-from sklearn_nets.modules.vit import Attention, VisionTransformer, auto_patch_size
+from sklearn_nets.modules.vit import Attention, ConvTokenizer, VisionTransformer
 
 NETS = {
     "cnn": lambda shape: ResidualCNN(shape, 4, channels=(8, 12), depth=2),
-    "vit-token": lambda shape: VisionTransformer(shape, 4, embed_dim=16, depth=2, num_heads=2),
+    "vit": lambda shape: VisionTransformer(shape, 4, embed_dim=16, depth=2, num_heads=2),
+    "vit-token": lambda shape: VisionTransformer(
+        shape, 4, patch_size=1, embed_dim=16, depth=1, num_heads=2, pool="token"
+    ),
     "vit-mean": lambda shape: VisionTransformer(shape, 4, embed_dim=16, depth=1, pool="mean"),
     "segmentation": lambda shape: UNet(shape[0], 4, channels=(8, 12, 16)),
 }
 SHAPES = [(1, 8, 8), (3, 64, 48), (1, 1, 1), (1, 1, 2), (1, 1, 30), (2, 30, 1), (4, 7, 13)]
 every_net = pytest.mark.parametrize("name", NETS)
+NORMED = ("cnn", "segmentation")  # their batch norms see the batch while training, and only then
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -84,7 +88,8 @@ def test_output_shape_and_gradients(name, shape):
     output = net(X)
     assert output.shape == ((2, 4, *shape[1:]) if name == "segmentation" else (2, 4))
     output.square().sum().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    learned = [p for p in net.parameters() if p.requires_grad]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in learned)
     assert torch.equal(X, before)
 
 
@@ -113,7 +118,7 @@ def test_one_seed_gives_the_same_bits(name):
 @every_net
 def test_samples_of_a_batch_do_not_see_each_other(name):
     net, X = make(name, dtype=torch.float64), images(5, 3, 8, 8, dtype=torch.float64)
-    if name == "segmentation":  # its batch norms see the batch while training, and only then
+    if name in NORMED:
         assert not torch.allclose(torch.cat([net(x[None]) for x in X]), net(X))
         net.eval()
     whole = net(X)
@@ -190,23 +195,62 @@ def test_input_norm_of_a_constant_channel_and_of_its_source():
     assert norm(X).tolist() == [[[[0.0, 1.0]]]]
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("width", [6, 10])
-def test_residual_block_starts_as_its_shortcut(stride, width):
-    block, x = ResidualBlock(6, width, stride), images(2, 6, 5, 7)
-    assert torch.equal(block(x), block.shortcut(x))
-    if (stride, width) == (1, 6):
-        assert torch.equal(block(x), x)
+def test_batch_norm_is_torchs_and_weights_are_repetition():
+    x = images(6, 3, 4, 5, dtype=torch.float64)
+    ours, torchs = BatchNorm2d(3, momentum=1.0).double(), nn.BatchNorm2d(3, momentum=1.0).double()
+    assert_close(ours(x), torchs(x))
+    assert_close(ours.running_mean, torchs.running_mean)
+    assert_close(ours.running_var, x.var((0, 2, 3), correction=0))
+    assert_close(ours.eval()(x), F.batch_norm(x, None, None, training=True))
+    ours.train()
+    weight = torch.tensor([2.0, 0.0, 1.0, 3.0, 1.0, 0.0])
+    repeated = x.repeat_interleave(weight.long(), 0)
+    results = []
+    for X, w in ((x, weight), (repeated, None)):
+        norm, X = BatchNorm2d(3, momentum=0.5).double(), X.clone().requires_grad_()
+        with torch.no_grad():
+            norm.weight.copy_(torch.tensor([0.5, 1.0, 2.0]))
+        norm.sample_weight = w
+        losses = norm(X).pow(3).sum((1, 2, 3))
+        (losses.sum() if w is None else losses @ w.double()).backward()
+        results.append((norm.running_mean, norm.running_var, norm.weight.grad, norm.bias.grad))
+    for one, other in zip(*results, strict=True):
+        assert_close(one, other)
+
+
+def test_whitened_patches_are_uncorrelated():
+    X = images(200, 2, 9, 9, dtype=torch.float64).cumsum(3)  # pixels of a row go together
+    conv = WhitenedConv2d(2, (2, 2)).double()
+    conv.whiten(X)
+    assert not conv.weight.requires_grad
+    z = conv(X).transpose(0, 1).flatten(1)
+    assert torch.equal(z[:8], -z[8:])
+    second_moments = z[:8] @ z[:8].T / z.shape[1]
+    assert_close(second_moments[:6, :6], torch.eye(6, dtype=torch.float64), atol=0.02, rtol=0)
+    weight = torch.arange(200) % 3
+    weighted, repeated = WhitenedConv2d(2, (2, 2)).double(), WhitenedConv2d(2, (2, 2)).double()
+    weighted.whiten(X, weight)
+    repeated.whiten(X.repeat_interleave(weight, 0))
+    assert_close(weighted.weight, repeated.weight, rtol=1e-4, atol=1e-4)  # it reads float32
+
+
+def test_identity_convolutions_pass_their_channels_on():
+    x = images(2, 4, 5, 6)
+    assert torch.equal(identity_conv(4, 4)(x), x)
+    wider = identity_conv(4, 7)(x)
+    assert torch.equal(wider[:, :4], x)
+    assert wider[:, 4:].std() > 0.1
+    assert torch.equal(identity_conv(4, 3)(x), x[:, :3])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("in_channels", [1, 3])
-def test_encoder_halves_and_stays_channels_last(in_channels, dtype):
-    encoder = ResidualEncoder(in_channels, (4, 6, 8), depth=2).to(dtype)
-    maps = encoder(images(2, in_channels, 9, 6, dtype=dtype))
-    assert [tuple(m.shape) for m in maps] == [(2, 4, 9, 6), (2, 6, 5, 3), (2, 8, 3, 2)]
-    assert all(m.is_contiguous(memory_format=torch.channels_last) for m in maps)
-    assert [len(stage) for stage in encoder.stages] == [2, 2, 2]
+@pytest.mark.parametrize("pool", [True, False])
+def test_a_stage_halves_and_stays_channels_last(pool, dtype):
+    stage = ResidualStage(3, 6, depth=2, pool=pool).to(dtype, memory_format=torch.channels_last)
+    x = images(2, 3, 9, 6, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    out = stage(x)
+    assert out.shape == ((2, 6, 5, 3) if pool else (2, 6, 9, 6))
+    assert out.is_contiguous(memory_format=torch.channels_last)
 
 
 # ------------------------------------------------------------------------------------- cnn and vit
@@ -216,27 +260,33 @@ def test_cnn_takes_other_sizes_than_its_own():
         assert net(images(2, 3, *size)).shape == (2, 4)
 
 
-@pytest.mark.parametrize(("size", "stride"), [((28, 28), 1), ((64, 64), 2), ((1, 784), 1)])
+@pytest.mark.parametrize(
+    ("size", "stride"), [((28, 28), 1), ((64, 64), 2), ((96, 128), 4), ((1, 784), 1)]
+)
 def test_cnn_halves_large_images_in_the_stem(size, stride):
-    assert ResidualCNN((1, *size), 2).encoder.stem.stride == (stride, stride)
+    assert ResidualCNN((1, *size), 2).stem.stride == (stride, stride)
 
 
 def test_patches_are_unfolds():
     vit = VisionTransformer((3, 6, 8), 2, patch_size=(3, 2))
     X = images(2, 3, 6, 8)
-    assert torch.equal(vit._patches(X), F.unfold(X, (3, 2), stride=(3, 2)).mT)
+    assert torch.equal(vit.tokenizer.patches(X), F.unfold(X, (3, 2), stride=(3, 2)).mT)
 
 
 def test_patches_of_a_size_that_they_do_not_tile():
     vit = VisionTransformer((1, 5, 7), 2, patch_size=3)
     X = images(2, 1, 5, 7)
-    assert vit.grid == (2, 3)
-    assert torch.equal(vit._patches(X), vit._patches(F.pad(X, (0, 2, 0, 1))))
+    assert vit.tokenizer.grid == (2, 3)
+    assert torch.equal(vit.tokenizer.patches(X), vit.tokenizer.patches(F.pad(X, (0, 2, 0, 1))))
 
 
 def test_position_of_patches_is_learned():
     """Without the embedding of positions a transformer sees a bag of patches."""
-    vit = make("vit-mean", (1, 4, 4), dtype=torch.float64)
+    torch.manual_seed(0)
+    vit = VisionTransformer((1, 4, 4), 4, patch_size=2, embed_dim=16, pool="mean").double()
+    with torch.no_grad():
+        for parameter in vit.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
     X = images(2, 1, 4, 4, dtype=torch.float64)
     swapped = X.roll(2, dims=3)  # patches of 2x2 change places
     assert not torch.allclose(vit(X), vit(swapped))
@@ -246,14 +296,17 @@ def test_position_of_patches_is_learned():
 
 def test_dropout_only_while_training():
     vit, X = VisionTransformer((1, 8, 8), 3, dropout=0.5), images(2, 1, 8, 8)
+    with torch.no_grad():
+        vit.blocks[0].attention[1].proj.weight.normal_()  # a branch starts at zero
     assert not torch.equal(vit(X), vit(X))
     assert torch.equal(vit.eval()(X), vit(X))
 
 
-@pytest.mark.parametrize("side", [1, 2, 3, 7, 8, 20, 100, 224])
-def test_auto_patch_size_leaves_few_tokens(side):
-    assert 1 <= auto_patch_size(side) <= side
-    assert math.ceil(side / auto_patch_size(side)) <= 11
+@pytest.mark.parametrize("side", [1, 2, 3, 7, 8, 9, 20, 100, 224])
+def test_convolutions_leave_few_tokens(side):
+    tokenizer = ConvTokenizer(1, 4, (side, 3))
+    assert 1 <= max(tokenizer.grid) <= 8
+    assert tokenizer(images(1, 1, side, 3)).shape == (1, math.prod(tokenizer.grid), 4)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +317,7 @@ def test_auto_patch_size_leaves_few_tokens(side):
         ({"patch_size": 0}, "at least 1"),
         ({"patch_size": (2, 2, 2)}, "patch_size must be"),
         ({"embed_dim": 10, "num_heads": 4}, "embed_dim=10 and num_heads=4. Take embed_dim=12"),
-        ({"pool": "max"}, "pool must be 'token' or 'mean', got 'max'"),
+        ({"pool": "max"}, "pool must be 'attention', 'token' or 'mean', got 'max'"),
     ],
 )
 def test_bad_transformer(settings, message):
@@ -277,8 +330,9 @@ def test_bad_transformer(settings, message):
 def test_segmentation_pads_with_the_border_and_crops(size):
     net, X = make("segmentation"), images(2, 3, *size)
     height, width = size
-    rows = torch.arange(math.ceil(height / 4) * 4).clamp(max=height - 1)
-    columns = torch.arange(math.ceil(width / 4) * 4).clamp(max=width - 1)
+    rows, columns = (
+        torch.arange(max(math.ceil(side / 8), 2) * 8).clamp(max=side - 1) for side in size
+    )
     padded = net(X[:, :, rows][:, :, :, columns])
     assert torch.equal(net(X), padded[:, :, :height, :width])
 

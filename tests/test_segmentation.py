@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from sklearn_nets.datasets import make_digit_scenes
 from sklearn_nets.metrics import mean_iou_score
-from sklearn_nets.modules.losses import PixelCrossEntropy
+from sklearn_nets.modules.losses import PixelLoss
 from sklearn_nets.segmentation import PixelClassifier, SegmentationNet
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -67,30 +67,45 @@ def test_cross_validate_and_grid_search_on_masks(scenes):
     assert search.predict(X).shape == y.shape
 
 
-def test_loss_equals_the_formula():
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "dice", "cross_entropy+dice"])
+def test_loss_equals_the_formula(name):
     rng = np.random.RandomState(0)
     z = torch.from_numpy(rng.randn(4, 3, 5, 6))
-    y = torch.from_numpy(rng.randint(-1, 3, (4, 5, 6)))
+    y = torch.from_numpy(rng.randint(-1, 2, (4, 5, 6)))  # class 2 does not occur
     w, c = rng.uniform(size=4), rng.uniform(size=3)
-    log_p = torch.log_softmax(z, 1).numpy()
-    total = weights = 0.0
+    p = torch.softmax(z, 1).numpy()
+    totals = dict.fromkeys(("cross_entropy", "focal"), 0.0)
+    weights, overlap, size = 0.0, np.zeros(3), np.zeros(3)
     for i, row, column in np.argwhere(y.numpy() >= 0):
         label = int(y[i, row, column])
-        total -= w[i] * c[label] * log_p[i, label, row, column]
-        weights += w[i] * c[label]
-    loss = PixelCrossEntropy(torch.from_numpy(c))(z, y, torch.from_numpy(w))
-    assert_allclose(float(loss), total / weights)
+        factor, shares = w[i] * c[label], p[i, :, row, column]
+        totals["cross_entropy"] -= factor * np.log(shares[label])
+        totals["focal"] -= factor * (1 - shares[label]) ** 2 * np.log(shares[label])
+        weights += factor
+        overlap[label] += factor * shares[label]
+        size[label] += factor
+        size += factor * shares
+    dice = 1 - 2 * overlap / size
+    expected = {
+        **{term: total / weights for term, total in totals.items()},
+        "dice": np.average(dice[:2], weights=c[:2]),
+    }
+    loss = PixelLoss(name, torch.from_numpy(c))(z, y, torch.from_numpy(w))
+    assert_allclose(float(loss), sum(expected[term] for term in name.split("+")))
 
 
-def test_only_the_ratios_of_weights_matter(scenes):
-    """Batch norm rules out that weights equal repetition; their scale must still not matter."""
+def test_weights_are_repetition_and_only_their_ratios_matter(scenes):
     X, y = scenes
-    weight = np.random.RandomState(0).uniform(0.5, 2, len(X))
-    settings = {"precision": "float64", "alpha": 0}
-    once = small(**settings).fit(X, y, weight)
-    thrice = small(**settings).fit(X, y, 4 * weight)
-    without = small(**settings).fit(X, y)
+    weight = np.random.RandomState(0).randint(0, 3, len(X)).astype(float)
+    settings = {"precision": "float64", "augment": None, "batch_size": 60, "max_iter": 2}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Got `batch_size`")
+        once = small(**settings).fit(X, y, weight)
+        thrice = small(**settings).fit(X, y, 3 * weight)
+        repeated = small(**settings).fit(*(np.repeat(a, weight.astype(int), 0) for a in (X, y)))
+        without = small(**settings).fit(X, y)
     assert_allclose(once.predict_proba(X), thrice.predict_proba(X), rtol=1e-9)
+    assert_allclose(once.predict_proba(X), repeated.predict_proba(X), rtol=1e-6)
     assert not np.allclose(once.predict_proba(X), without.predict_proba(X))
 
 

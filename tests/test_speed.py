@@ -124,7 +124,8 @@ def test_an_image_nets_step_adds_little_to_its_module():
     images = X.reshape(-1, 1, 8, 8)
 
     def fit(epochs):
-        quiet_fit(CNNClassifier((4,), **{**SETTINGS, "max_iter": epochs}), images)
+        settings = {**SETTINGS, "max_iter": epochs, "augment": None}
+        quiet_fit(CNNClassifier((4,), **settings), images)
 
     module = CNNClassifier((4,), max_iter=1)
     module = quiet_fit(module, images).net_.module_

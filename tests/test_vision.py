@@ -136,11 +136,12 @@ def test_unseen_image_size(cls, digits):
 
 
 @each
+@pytest.mark.filterwarnings("ignore:Got `batch_size`")
 def test_integer_weight_is_repetition(cls, digits):
-    """Exact in float64: no batch statistics stand between samples."""
+    """Exact in float64: batch norm counts weights."""
     X, y = digits[0][:40], digits[1][:40]
     weight = np.random.RandomState(0).randint(0, 3, 40)
-    settings = {"max_iter": 5, "precision": "float64"}
+    settings = {"max_iter": 5, "precision": "float64", "augment": None, "batch_size": 80}
     weighted = small(cls, **settings).fit(X, y, weight)
     repeated = small(cls, **settings).fit(np.repeat(X, weight, 0), np.repeat(y, weight))
     assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-6)
@@ -155,8 +156,8 @@ def test_batch_callbacks_change_nothing(cls, digits):
         def on_grad_computed(self, net, named_parameters, **kwargs):
             norms.append(sum(float(p.grad.norm()) for _, p in named_parameters))
 
-    spied = small(cls, max_iter=2, callbacks=[Spy()]).fit(X, y)
-    plain = small(cls, max_iter=2).fit(X, y)
+    spied = small(cls, max_iter=2, batch_size=150, callbacks=[Spy()]).fit(X, y)
+    plain = small(cls, max_iter=2, batch_size=150).fit(X, y)
     assert len(norms) == 4
     assert_array_equal(spied.predict_proba(X), plain.predict_proba(X))
 

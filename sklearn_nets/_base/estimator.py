@@ -159,7 +159,7 @@ class BaseNet(Preparation, CallbackSupportMixin, BaseEstimator):
     @property
     def n_parameters_(self) -> int:
         """Number of learned weights."""
-        return sum(p.numel() for p in self.net_.module_.parameters())
+        return sum(p.numel() for p in self.net_.module_.parameters() if p.requires_grad)
 
     # ---------------------------------------------------------------------------------- predict
     def predict(self, X):

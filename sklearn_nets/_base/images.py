@@ -15,13 +15,17 @@ from torch import nn
 
 from .._utils.array_api import is_tensor
 from .._utils.random import TorchRandom
-from .._utils.sklearn_compat import validate_data
+from .._utils.sklearn_compat import StrOptions, validate_data
 from .._utils.validation import check_finite, validate_rows, validate_target
+from ..modules.augment import auto_augmentation, mirroring_keeps_labels
+from ..modules.interfaces import DataDependentInit
 from ..modules.layers import Normalize
-from .parameters import net_class, parameter
+from .parameters import NOT_NEGATIVE, POSITIVE, POSITIVE_INT, net_class, parameter
 from .precision import image_precision
 
 CHANNELS_LAST_COUNTS = (1, 3, 4)
+INIT_IMAGES = 2048  # at most, for weights that come from the data
+MIRROR_IMAGES = 10_000  # at most, in which the neighbors of mirrored images are sought
 LAYOUTS = (
     "(n, channels, height, width), (n, height, width) for gray images, (n, height, width, "
     "channels) with 1, 3 or 4 channels, or flat rows (n, channels * height * width) with "
@@ -132,15 +136,50 @@ def check_channels(channels) -> list[int]:
 
 @net_class
 class ImageNetMixin(ABC):
-    """What every net over images shares: raw pixels in, and how its module is made and trained."""
+    """What every net over images shares: raw pixels in, how its module is made, and the recipe.
 
-    augment: Callable | None = parameter(
-        None, [callable, None],
+    The defaults are the recipe, so that they need no tuning: AdamW along one cycle of the learning
+    rate, with rate, batch size and augmentation chosen from the data.
+    """
+
+    solver: str = parameter(
+        "adamw", [StrOptions({"adam", "adamw", "sgd"})],
+        """Optimizer: 'adamw' (Loshchilov & Hutter 2019), 'adam' (Kingma & Ba 2014), 'sgd' with
+        momentum.""",
+    )  # fmt: skip
+    alpha: float = parameter(
+        0.05, [NOT_NEGATIVE],
+        """Decoupled weight decay of 'adamw'; for the other solvers the strength of the L2 penalty
+        alpha / 2 · ||W||² / Σw, where Σw is the sum of the batch's sample weights.""",
+    )  # fmt: skip
+    batch_size: int | str = parameter(
+        "auto", [StrOptions({"auto"}), POSITIVE_INT],
+        """Images in a mini-batch; 'auto' makes about 32 batches of the data, of 8 to 128 images
+        each (8 at most for masks). Rows that stand for no image: min(200, n_samples).""",
+    )  # fmt: skip
+    learning_rate: str = parameter(
+        "onecycle", [StrOptions({"constant", "invscaling", "adaptive", "onecycle"})],
+        """Schedule of the learning rate. 'onecycle' warms up for a fifth of `max_iter` epochs and
+        goes down to zero; all epochs are run unless early stopping ends them. For solver='sgd',
+        'invscaling' divides the rate by t ** power_t after t samples and 'adaptive' by 5 whenever
+        training stalls.""",
+    )  # fmt: skip
+    learning_rate_init: float | str = parameter(
+        "auto", [StrOptions({"auto"}), POSITIVE],
+        """Initial, or with 'onecycle' greatest, learning rate. 'auto' is a rate known to suit the
+        net and the solver, a quarter of it where the schedule does not go down to zero.""",
+        words="float or 'auto'",
+    )  # fmt: skip
+    max_iter: int = parameter(20, [POSITIVE_INT], "Number of epochs, passes over the data.")
+    augment: Callable | str | None = parameter(
+        "auto", [StrOptions({"auto"}), callable, None],
         """Changes every training batch: ``augment(X, y)`` takes X of shape (n, channels, height,
-        width) as it was read, on the device, and y, class indices, or masks of them.
-        `RandomFlipShift`, or transforms of ``torchvision.transforms.v2`` (which take class indices
-        along, but not masks).""",
-        words="callable(X, y) -> (X, y) or None",
+        width) as it was read, on the device, and y, class indices, or masks of them. 'auto' shifts
+        images by up to 1/14 of their sides, and mirrors them where the training data shows that
+        labels bear it; with masks it is ``RandomZoom()``. `RandomFlipShift`, `RandomZoom`, or
+        transforms of ``torchvision.transforms.v2`` (which take class indices along, but not
+        masks).""",
+        words="callable(X, y) -> (X, y), 'auto' or None",
     )  # fmt: skip
     compile: bool = parameter(
         False, ["boolean"],
@@ -149,12 +188,25 @@ class ImageNetMixin(ABC):
         rounding.""",
     )  # fmt: skip
 
+    _max_batch_size: ClassVar[int] = 128
+    # of adam and adamw, along one cycle; sgd takes 75 times as much
+    _peak_learning_rate: ClassVar[float] = 4e-3
+
     @abstractmethod
     def _make_architecture(self) -> nn.Module:
         """The module for standardized images, of the sizes that reading X has left."""
 
+    def _is_tabular(self) -> bool:
+        """Whether the images of `fit` are rows that stand for no image."""
+        return False
+
     def _make_module(self, X, weight, random_state):
-        module = nn.Sequential(Normalize(*input_statistics(X, weight)), self._make_architecture())
+        norm, architecture = Normalize(*input_statistics(X, weight)), self._make_architecture()
+        if isinstance(architecture, DataDependentInit):
+            some = slice(None, None, math.ceil(len(X) / INIT_IMAGES))
+            weight = None if weight is None else weight[some]
+            architecture.init_from_data(norm(X[some]), weight)
+        module = nn.Sequential(norm, architecture)
         if self.compile:
             module.compile()
         return module
@@ -165,8 +217,28 @@ class ImageNetMixin(ABC):
     def _torch_random(self, random_state, device):
         return TorchRandom(int(random_state.randint(np.iinfo(np.int32).max)), device)
 
-    def _augmentation(self):
-        return self.augment
+    def _batch_size(self, n_samples):
+        if self.batch_size != "auto" or self._is_tabular():
+            return super()._batch_size(n_samples)
+        about = min(max(2 ** round(math.log2(n_samples / 32)), 8), self._max_batch_size)
+        return math.ceil(n_samples / max(1, round(n_samples / about)))  # the last is not a stump
+
+    def _learning_rate(self):
+        if self.learning_rate_init != "auto":
+            return self.learning_rate_init
+        rate = self._peak_learning_rate * (75 if self.solver == "sgd" else 1)
+        return rate if self.learning_rate == "onecycle" else rate / 4
+
+    def _augmentation(self, source, random_state):
+        if self.augment != "auto":
+            return self.augment
+        return None if self._is_tabular() else self._auto_augmentation(source, random_state)
+
+    def _auto_augmentation(self, source, random_state):
+        """What images like the source's bear: shifts, and mirroring where labels bear it."""
+        X, y, _ = source.gather(slice(None, None, math.ceil(len(source.X) / MIRROR_IMAGES)))
+        hflip = mirroring_keeps_labels(X, y, random_state)
+        return auto_augmentation(*X.shape[2:], hflip=hflip)
 
 
 @net_class
@@ -227,5 +299,7 @@ class ImageInputMixin(ImageNetMixin):
 
     def _choose_precision(self, X, device):
         # rows that are no images are tabular data and keep their own type, as in the MLP
-        tabular = X.shape[1:3] == (1, 1) and self.image_shape is None
-        return image_precision(self.precision, X, device, tabular=tabular)
+        return image_precision(self.precision, X, device, tabular=self._is_tabular())
+
+    def _is_tabular(self):
+        return self.image_shape_[:2] == (1, 1) and self.image_shape is None

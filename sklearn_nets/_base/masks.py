@@ -8,7 +8,7 @@ import torch
 from .._utils.array_api import decode_labels, dtype_of, to_numpy
 from .._utils.validation import check_target_given
 from ..metrics import mean_iou_score
-from ..modules.losses import PixelCrossEntropy
+from ..modules.losses import PixelLoss
 from .tasks import Task, check_class_weight
 
 
@@ -96,6 +96,8 @@ class Segmentation(Task):
     classes : ndarray of shape (n_classes,)
     ignore_index : label or None
         Of pixels without a label.
+    loss : str
+        As in `PixelLoss`.
 
     Attributes
     ----------
@@ -105,8 +107,8 @@ class Segmentation(Task):
 
     class_weight = None
 
-    def __init__(self, classes, ignore_index):
-        self.classes, self.ignore_index = classes, ignore_index
+    def __init__(self, classes, ignore_index, loss="cross_entropy"):
+        self.classes, self.ignore_index, self.loss = classes, ignore_index, loss
         self.n_outputs = len(classes)
 
     @property
@@ -118,7 +120,7 @@ class Segmentation(Task):
 
     def make_loss(self):
         weight = self.class_weight
-        return PixelCrossEntropy(None if weight is None else torch.from_numpy(weight))
+        return PixelLoss(self.loss, None if weight is None else torch.from_numpy(weight))
 
     def predict(self, z):
         return z.argmax(1).to(self.target_dtype)

@@ -69,9 +69,13 @@ class Preparation(NetParameters, ABC):
         """torch's random numbers for one fit; None where nothing is drawn from torch."""
         return None
 
-    def _augmentation(self) -> Callable | None:
-        """What changes every training batch."""
+    def _augmentation(self, source, random_state) -> Callable | None:
+        """What changes every training batch of data like the source's."""
         return None
+
+    def _learning_rate(self) -> float:
+        """Initial learning rate."""
+        return self.learning_rate_init
 
     # ------------------------------------------------------------------------------- preparation
     def _make_run(
@@ -118,6 +122,7 @@ class Preparation(NetParameters, ABC):
             eval_set=eval_set,
             progress=self._progress,
             random=random,
+            augment=self._augmentation(source, random_state),
             **self._training_options(loader, incremental),
         )
 
@@ -218,7 +223,7 @@ class Preparation(NetParameters, ABC):
             callbacks=copy.copy(self.callbacks),
             verbose=0,
             device=str(device),
-            lr=self.learning_rate_init,
+            lr=self._learning_rate(),
             **optimizer,
         ).initialize()
         if previous is not None:
@@ -257,11 +262,10 @@ class Preparation(NetParameters, ABC):
                 fixed_length=one_cycle,
                 adaptive=sgd and self.learning_rate == "adaptive",
             ),
-            "learning_rate": self.learning_rate_init,
+            "learning_rate": self._learning_rate(),
             "schedule": schedule,
             "alpha": 0.0 if self.solver == "adamw" else self.alpha,
             "report_factor": self.net_.criterion_.report_factor(self.n_outputs_),
-            "augment": self._augmentation(),
             "warn": not incremental and not one_cycle,
             "verbose": bool(self.verbose),
         }

@@ -120,7 +120,15 @@ class Regression(Task):
 
 
 class Classification(Task):
-    """What the three kinds of labels share."""
+    """What the three kinds of labels share.
+
+    Attributes
+    ----------
+    label_smoothing : float
+        Of the loss.
+    """
+
+    label_smoothing = 0.0
 
     def __init__(self, classes):
         self.classes = classes
@@ -183,7 +191,7 @@ class Multiclass(Classification):
         return np.searchsorted(self.classes, y)
 
     def make_loss(self):
-        return CrossEntropy()
+        return CrossEntropy(self.label_smoothing)
 
     def predict(self, z):
         return z.argmax(1)
@@ -203,7 +211,7 @@ class Binary(Classification):
         return (np.searchsorted(self.classes, y) == 1)[:, None]
 
     def make_loss(self):
-        return BinaryCrossEntropy()
+        return BinaryCrossEntropy(self.label_smoothing)
 
     def predict(self, z):
         return z > 0 if len(self.classes) > 1 else torch.zeros_like(z, dtype=torch.bool)
@@ -237,7 +245,7 @@ class Multilabel(Classification):
         return y.astype(bool)
 
     def make_loss(self):
-        return BinaryCrossEntropy()
+        return BinaryCrossEntropy(self.label_smoothing)
 
     def predict(self, z):
         return z > 0

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import torch
 
 from .._utils.array_api import dtype_of
+from ..modules.layers import BatchNorm2d
 
 
 class AutogradGradient:
@@ -32,7 +33,8 @@ class AutogradGradient:
         self.module, self.loss, self.alpha = module, loss, alpha
         self.report_factor, self.augment = report_factor, augment
         self.autocast_dtype = autocast_dtype
-        self.parameters = list(module.parameters())
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self.weighted = [m for m in module.modules() if isinstance(m, BatchNorm2d)]
         self.penalized = [p for p in self.parameters if p.ndim > 1]
 
     def __call__(self, X, y, weight=None):
@@ -54,11 +56,15 @@ class AutogradGradient:
             p.grad = None
         if self.augment is not None:
             X, y = self.augment(X, y)
+        for norm in self.weighted:
+            norm.sample_weight = weight
         with torch.enable_grad():
             with autocast(X.device, self.autocast_dtype):
                 z = self.module(X)
             loss = self.loss(z.float() if self.autocast_dtype else z, y, weight)
             loss.backward()
+        for norm in self.weighted:
+            norm.sample_weight = None
         return self._penalize(loss.detach(), len(X), len(X) if weight is None else weight.sum())
 
     def _penalize(self, loss, n, weight_sum):

@@ -50,6 +50,10 @@ class Net(skorch.NeuralNet):
     def get_default_callbacks(self):
         return [("epoch_timer", EpochTimer())]
 
+    def get_all_learnable_params(self):
+        """Names and parameters that are trained; frozen ones are not."""
+        return ((n, p) for n, p in super().get_all_learnable_params() if p.requires_grad)
+
     def infer(self, x, **fit_params):
         """Raw outputs of a batch, from whatever device it comes."""
         device = next(self.module_.parameters()).device

@@ -27,3 +27,19 @@ class ManualGradient(ABC):
             Leaves the gradient in every parameter's `grad` and returns n times the penalized
             loss; is called without grad mode.
         """
+
+
+class DataDependentInit(ABC):
+    """A module some of whose first weights come from the training data."""
+
+    @abstractmethod
+    def init_from_data(self, X, weight=None) -> None:
+        """Set these weights.
+
+        Parameters
+        ----------
+        X : tensor of shape (n, channels, height, width)
+            Standardized training images.
+        weight : tensor of shape (n,) or None
+            Their weights.
+        """

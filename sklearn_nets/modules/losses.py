@@ -84,16 +84,28 @@ def _clip_bounds(dtype):
 
 
 class CrossEntropy(Loss):
-    """Softmax cross-entropy; y holds class indices, shape (n,), int64."""
+    """Softmax cross-entropy; y holds class indices, shape (n,), int64.
+
+    Parameters
+    ----------
+    label_smoothing : float, default=0.0
+        Share of every target that is spread over all classes. Szegedy et al. (2016), "Rethinking
+        the Inception architecture for computer vision", section 7.
+    """
 
     out_activation = "softmax"
+
+    def __init__(self, label_smoothing: float = 0.0):
+        super().__init__()
+        self.label_smoothing = label_smoothing
 
     def activation(self, z):
         # over the first axis: rows as short as a few classes leave vector units idle
         return torch.softmax(z.t().contiguous(), dim=0).t()
 
     def per_sample(self, z, y):
-        return clip_log_loss(F.cross_entropy(z, y, reduction="none"))
+        smoothing = self.label_smoothing
+        return clip_log_loss(F.cross_entropy(z, y, reduction="none", label_smoothing=smoothing))
 
     def residual(self, zt, y, weight=None):
         log_p = torch.log_softmax(zt, dim=0)
@@ -108,14 +120,26 @@ class CrossEntropy(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """Logistic loss, summed over outputs; y holds 0 and 1, shape (n, n_outputs)."""
+    """Logistic loss, summed over outputs; y holds 0 and 1, shape (n, n_outputs).
+
+    Parameters
+    ----------
+    label_smoothing : float, default=0.0
+        Share of every target that is spread over its two values.
+    """
 
     out_activation = "logistic"
+
+    def __init__(self, label_smoothing: float = 0.0):
+        super().__init__()
+        self.label_smoothing = label_smoothing
 
     def activation(self, z):
         return torch.sigmoid(z)
 
     def per_sample(self, z, y):
+        if self.label_smoothing:
+            y = y + self.label_smoothing * (0.5 - y)
         losses = F.binary_cross_entropy_with_logits(z, y, reduction="none")
         return clip_log_loss(losses).sum(1)
 
@@ -148,36 +172,59 @@ class HalfPoissonDeviance(Loss):
         return (torch.xlogy(y, y) - y * z - y + torch.exp(z)).sum(1)
 
 
-class PixelCrossEntropy(Loss):
-    """Softmax cross-entropy of every pixel; y holds class indices, (n, height, width), -1 ignored.
+class PixelLoss(Loss):
+    """Losses of every pixel; y holds class indices, (n, height, width), -1 ignored.
 
-    The mean runs over the labelled pixels of the batch, each weighted by its image's weight and
-    its class's weight: Σ w l / Σ w.
+    Parameters
+    ----------
+    loss : {"cross_entropy", "dice", "focal", "cross_entropy+dice"}
+        "cross_entropy" is the mean over the labelled pixels of the batch, each weighted by its
+        image's weight and its class's weight: Σ w l / Σ w. "focal" is the same of
+        (1 - p)² · cross-entropy, where p is the probability of the true class (Lin et al. 2017,
+        "Focal loss for dense object detection"). "dice" is 1 - 2 Σ w p t / Σ w (p + t) of each
+        class that occurs in the batch, averaged by the classes' weights, where t is 1 at the
+        class's pixels (Milletari et al. 2016, "V-Net").
+    class_weight : tensor of shape (n_classes,), optional
     """
 
     out_activation = "softmax"
 
-    def __init__(self, class_weight=None):
+    def __init__(self, loss: str = "cross_entropy", class_weight=None):
         super().__init__()
+        self.terms = loss.split("+")
         self.register_buffer("class_weight", class_weight)
 
     def activation(self, z):
         return torch.softmax(z, dim=1)
 
-    def _weighted(self, z, y, weight):
-        y = y.long()
-        pixels = (y >= 0).to(z.dtype)
-        if self.class_weight is not None:
-            pixels = pixels * self.class_weight.to(z.dtype)[y.clamp(min=0)]
-        if weight is not None:
-            pixels = pixels * weight[:, None, None]
-        losses = F.cross_entropy(z, y, reduction="none", ignore_index=-1)  # (n, height, width)
-        return losses * pixels, pixels
-
     def per_sample(self, z, y):
-        losses, pixels = self._weighted(z, y, None)
-        return losses.sum((1, 2)) / pixels.sum((1, 2)).clamp(min=1e-30)
+        # each image as a batch of its own
+        return torch.stack([self(z[i : i + 1], y[i : i + 1]) for i in range(len(z))])
 
     def forward(self, z, y, weight=None):
-        losses, pixels = self._weighted(z, y, weight)
-        return losses.sum() / pixels.sum().clamp(min=1e-30)
+        y = y.long()
+        labelled = (y >= 0).to(z.dtype)
+        if weight is not None:
+            labelled = labelled * weight[:, None, None]
+        if self.class_weight is not None:
+            labelled = labelled * self.class_weight.to(z.dtype)[y.clamp(min=0)]
+        total = 0.0
+        for term in self.terms:
+            total = total + (self._dice if term == "dice" else self._mean)(term, z, y, labelled)
+        return total
+
+    def _mean(self, term, z, y, weight):
+        losses = F.cross_entropy(z, y, reduction="none", ignore_index=-1)  # (n, height, width)
+        if term == "focal":
+            losses = torch.expm1(-losses).square() * losses
+        return (losses * weight).sum() / weight.sum().clamp(min=1e-30)
+
+    def _dice(self, term, z, y, weight):
+        p = torch.softmax(z, dim=1) * weight[:, None]
+        target = torch.zeros_like(z).scatter_(1, y.clamp(min=0)[:, None], weight[:, None])
+        overlap = (p * (target > 0)).sum((0, 2, 3))
+        size, factor = (p + target).sum((0, 2, 3)), (target.sum((0, 2, 3)) > 0).to(z.dtype)
+        if self.class_weight is not None:
+            factor = factor * self.class_weight.to(z.dtype)
+        dice = 1 - 2 * overlap / size.clamp(min=1e-30)
+        return (dice * factor).sum() / factor.sum().clamp(min=1e-30)

@@ -6,31 +6,68 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from .layers import ResidualEncoder
+from .interfaces import DataDependentInit
+from .layers import BatchNorm2d, WhitenedConv2d, identity_conv
 
-LARGE = 48  # pixels of the shorter side from which the stem halves the image
+SMALL = 16  # pixels of the shorter side below which the first stage keeps the resolution
+LARGE = 48  # pixels of the shorter side from which the stem halves the image, and twice at 96
+LOGIT_SCALE = 0.25
 
 
-class ResidualCNN(nn.Module):
-    """Residual stages, the greatest response of every channel, and a linear layer.
+class ResidualStage(nn.Module):
+    """A convolution to new channels, pooling, and residual convolutions, each with batch norm.
 
-    Takes images of any size, also of one pixel, and of other sizes than `in_shape`. Nothing in it
-    ties the samples of a batch together or behaves differently in training.
+    Pooling comes before the norm and everything after it, where it saves three quarters of the
+    work. Convolutions start by passing their channels on, so that a new stage is a pooling.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    depth : int
+        Residual convolutions.
+    pool : bool
+        Whether to halve height and width, rounding up.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, depth: int, pool: bool):
+        super().__init__()
+        self.pool = nn.MaxPool2d(2, ceil_mode=True) if pool else nn.Identity()
+        self.convs = nn.ModuleList([identity_conv(in_channels, out_channels)])
+        self.convs.extend(identity_conv(out_channels, out_channels) for _ in range(depth))
+        self.norms = nn.ModuleList(BatchNorm2d(out_channels) for _ in self.convs)
+
+    def forward(self, x):
+        """Map (n, in_channels, h, w) to (n, out_channels, ⌈h / 2⌉, ⌈w / 2⌉) where it pools."""
+        first, *rest = zip(self.convs, self.norms, strict=True)
+        x = F.gelu(first[1](self.pool(first[0](x))))
+        for conv, norm in rest:
+            x = x + F.gelu(norm(conv(x)))
+        return x
+
+
+class ResidualCNN(DataDependentInit, nn.Module):
+    """A whitened stem, residual stages, the greatest response of each channel, a linear layer.
+
+    Takes images of any size, also of one pixel, and of other sizes than `in_shape`.
 
     Parameters
     ----------
     in_shape : (int, int, int)
         Channels, height and width of the images it is built for.
     n_outputs : int
-    channels : sequence of int, default=(16, 32, 64)
-        Channels of each stage; every stage but the first halves height and width.
+    channels : sequence of int, default=(48, 96, 192)
+        Channels of each stage; every stage halves height and width, on images below 16 pixels
+        every stage but the first.
     depth : int, default=1
-        Residual blocks in each stage.
+        Residual convolutions in each stage.
 
     References
     ----------
-    He et al. (2016), "Identity mappings in deep residual networks".
+    He et al. (2016), "Deep residual learning for image recognition". Jordan (2024), "94% on
+    CIFAR-10 in 3.29 seconds on a single GPU": whitened stem, identity initialization, pooling
+    before the norm, scaled logits.
 
     Examples
     --------
@@ -43,19 +80,31 @@ class ResidualCNN(nn.Module):
         self,
         in_shape: tuple[int, int, int],
         n_outputs: int,
-        channels: Sequence[int] = (16, 32, 64),
+        channels: Sequence[int] = (48, 96, 192),
         depth: int = 1,
     ):
         super().__init__()
-        in_channels, height, width = in_shape
-        stride = 2 if min(height, width) >= LARGE else 1
-        self.encoder = ResidualEncoder(in_channels, channels, depth, stride)
-        self.norm = nn.LayerNorm(channels[-1])
-        self.head = nn.Linear(channels[-1], n_outputs)
+        in_channels, *size = in_shape
+        side = min(size)
+        stride = 4 if side >= 2 * LARGE else 2 if side >= LARGE else 1
+        kernel_size = tuple(min(max(2, stride), s) for s in size)
+        self.stem = WhitenedConv2d(in_channels, kernel_size, stride)
+        width, stages = self.stem.out_channels, []
+        for i, out_channels in enumerate(channels):
+            stages.append(ResidualStage(width, out_channels, depth, pool=side >= SMALL or i > 0))
+            width = out_channels
+        self.stages = nn.Sequential(*stages)
+        self.head = nn.Linear(width, n_outputs)
         self.to(memory_format=torch.channels_last)
+
+    def init_from_data(self, X, weight=None):
+        """Whiten the stem by standardized images X, (n, channels, height, width)."""
+        self.stem.whiten(X, weight)
 
     def forward(self, X):
         """Raw outputs, shape (n, n_outputs), of X, shape (n, channels, height, width)."""
+        kernel = self.stem.kernel_size
+        X = F.pad(X, (0, max(0, kernel[1] - X.shape[3]), 0, max(0, kernel[0] - X.shape[2])))
+        features = self.stages(F.gelu(self.stem(X)))
         # on small images the maximum learns several times faster than the mean
-        features = self.encoder(X)[-1].amax((2, 3))  # (n, channels[-1])
-        return self.head(self.norm(features))
+        return self.head(features.amax((2, 3))) * LOGIT_SCALE

@@ -9,13 +9,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .layers import BatchNorm2d
+
 
 def convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
     """A 3x3 convolution (4x4 where it halves the map), batch norm and ReLU."""
     size = 4 if stride == 2 else 3
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, size, stride, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
+        BatchNorm2d(out_channels, momentum=0.1),
         nn.ReLU(),
     )
 
@@ -32,7 +34,7 @@ class UNet(nn.Module):
     in_channels : int
     n_outputs : int
         Outputs for each pixel.
-    channels : sequence of int, default=(32, 64, 128)
+    channels : sequence of int, default=(32, 64, 128, 256)
         Channels of each stage of the encoder; every stage halves height and width.
     depth : int, default=2
         Convolutions in each stage of the encoder.
@@ -53,7 +55,7 @@ class UNet(nn.Module):
         self,
         in_channels: int,
         n_outputs: int,
-        channels: Sequence[int] = (32, 64, 128),
+        channels: Sequence[int] = (32, 64, 128, 256),
         depth: int = 2,
     ):
         super().__init__()
@@ -82,6 +84,7 @@ class UNet(nn.Module):
             x = stage(x)
             maps.append(x)
         for skip, fuse in zip(maps[-2::-1], self.decoder[::-1]):
-            x = fuse(torch.cat([skip, F.interpolate(x, scale_factor=2.0)], dim=1))
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear")
+            x = fuse(torch.cat([skip, x], dim=1))
         x = F.interpolate(self.head(x), scale_factor=2.0, mode="bilinear")
         return x[:, :, :height, :width]

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+MAX_GRID = 8  # tokens along the longer side of an image that convolutions made tokens of
+
 
 class Attention(nn.Module):
     """Self-attention softmax(QH (KH)ᵀ / √L) VH of tokens H, in heads side by side.
@@ -48,6 +50,8 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
         self.proj = nn.Linear(embed_dim, embed_dim)
+        for layer, scale in ((self.qkv, 0.8), (self.proj, 0.0)):
+            _init_linear(layer, scale)
 
     def forward(self, H):
         """Map tokens (n, tokens, embed_dim) to tokens of the same shape."""
@@ -58,8 +62,16 @@ class Attention(nn.Module):
         return self.proj(mixed.transpose(1, 2).reshape(n, tokens, embed_dim))
 
 
+def _init_linear(layer, scale):
+    """Normal weights of standard deviation scale / √(inputs), and no bias."""
+    nn.init.normal_(layer.weight, std=scale * layer.in_features**-0.5)
+    nn.init.zeros_(layer.bias)
+
+
 class TransformerBlock(nn.Module):
     """``x + attention(norm(x))``, then ``x + perceptron(norm(x))``.
+
+    The last layer of each branch starts at zero, so that a deep net starts as its shortcuts.
 
     Parameters
     ----------
@@ -86,6 +98,8 @@ class TransformerBlock(nn.Module):
             nn.Linear(hidden, embed_dim),
             nn.Dropout(dropout),
         )
+        for layer, scale in ((self.perceptron[1], 0.8), (self.perceptron[3], 0.0)):
+            _init_linear(layer, scale)
 
     def forward(self, x):
         """Map tokens (n, tokens, embed_dim) to tokens of the same shape."""
@@ -93,10 +107,93 @@ class TransformerBlock(nn.Module):
         return x + self.perceptron(x)
 
 
-class VisionTransformer(nn.Module):
-    """Patches become tokens, pre-norm blocks mix them, one vector is classified.
+class ConvTokenizer(nn.Module):
+    """Small convolutions and pooling turn an image into a grid of at most 8x8 tokens.
 
-    Images that the patches do not tile are padded inside with zeros, at the right and below.
+    Halves the longer side until it is at most 8 pixels; each halving is a 3x3 convolution, GELU and
+    max pooling.
+
+    Parameters
+    ----------
+    in_channels : int
+    embed_dim : int
+        Length of a token.
+    size : (int, int)
+        Height and width of the images.
+
+    References
+    ----------
+    Hassani et al. (2021), "Escaping the big data paradigm with compact transformers".
+
+    Examples
+    --------
+    >>> import torch
+    >>> ConvTokenizer(3, 16, (32, 30))(torch.zeros(2, 3, 32, 30)).shape
+    torch.Size([2, 64, 16])
+    """
+
+    def __init__(self, in_channels: int, embed_dim: int, size: tuple[int, int]):
+        super().__init__()
+        n_pools = max(0, math.ceil(math.log2(max(size) / MAX_GRID)))
+        self.grid = tuple(math.ceil(side / 2**n_pools) for side in size)
+        layers, n_convs = [], max(1, n_pools)
+        for i in range(n_convs):
+            out_channels = max(embed_dim // 2 ** (n_convs - 1 - i), min(16, embed_dim))
+            conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+            nn.init.kaiming_normal_(conv.weight)
+            layers += [conv, nn.GELU()]
+            if n_pools:
+                layers.append(nn.MaxPool2d(2, ceil_mode=True))
+            in_channels = out_channels
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, X):
+        """Tokens, (n, tokens, embed_dim), of X, (n, in_channels, height, width)."""
+        return self.layers(X).flatten(2).transpose(1, 2)
+
+
+class PatchTokenizer(nn.Module):
+    """Patches become tokens by a linear layer; what they do not tile is padded with zeros.
+
+    Parameters
+    ----------
+    in_channels, embed_dim, size
+        As in `ConvTokenizer`.
+    patch_size : int or (int, int)
+        Height and width of a patch in pixels.
+
+    Raises
+    ------
+    ValueError
+        If a patch is larger than the image.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        embed_dim: int,
+        size: tuple[int, int],
+        patch_size: int | tuple[int, int],
+    ):
+        super().__init__()
+        self.patch_size = _check_patch_size(patch_size, size)
+        self.grid = tuple(math.ceil(s / p) for s, p in zip(size, self.patch_size))
+        self.embed = nn.Linear(in_channels * math.prod(self.patch_size), embed_dim)
+
+    def forward(self, X):
+        """Tokens, (n, tokens, embed_dim), of X, (n, in_channels, height, width)."""
+        return self.embed(self.patches(X))
+
+    def patches(self, X):
+        """Cut X into rows of pixels, shape (n, patches, in_channels * patch height * width)."""
+        (rows, columns), (height, width) = self.grid, self.patch_size
+        X = F.pad(X, (0, columns * width - X.shape[3], 0, rows * height - X.shape[2]))
+        X = X.reshape(len(X), -1, rows, height, columns, width)
+        return X.permute(0, 2, 4, 1, 3, 5).reshape(len(X), rows * columns, -1)
+
+
+class VisionTransformer(nn.Module):
+    """An image becomes tokens, pre-norm blocks mix them, one vector is classified.
 
     Parameters
     ----------
@@ -104,8 +201,8 @@ class VisionTransformer(nn.Module):
         Channels, height and width of every image.
     n_outputs : int
     patch_size : int, (int, int) or "auto", default="auto"
-        Height and width of a patch in pixels; "auto" takes what `auto_patch_size` says.
-    embed_dim : int, default=64
+        Height and width of a patch in pixels; with "auto" small convolutions make the tokens.
+    embed_dim : int, default=96
         Length of a token.
     depth : int, default=4
         Number of blocks.
@@ -115,8 +212,9 @@ class VisionTransformer(nn.Module):
         Hidden units of a block's perceptron, over `embed_dim`.
     dropout : float, default=0.0
         Share of each branch's values dropped while training.
-    pool : {"token", "mean"}, default="token"
-        What is classified: a class token, or the mean of the patches' tokens.
+    pool : {"attention", "token", "mean"}, default="attention"
+        What is classified: a mean of the tokens weighted by a learned attention, a class token, or
+        the plain mean.
 
     Raises
     ------
@@ -127,14 +225,15 @@ class VisionTransformer(nn.Module):
     References
     ----------
     Dosovitskiy et al. (2021), "An image is worth 16x16 words: Transformers for image recognition
-    at scale".
+    at scale". Hassani et al. (2021), "Escaping the big data paradigm with compact transformers":
+    convolutional tokens and attention pooling.
 
     Examples
     --------
     >>> import torch
     >>> vit = VisionTransformer((3, 32, 32), n_outputs=10)
-    >>> vit(torch.zeros(2, 3, 32, 32)).shape, vit.patch_size
-    (torch.Size([2, 10]), (4, 4))
+    >>> vit(torch.zeros(2, 3, 32, 32)).shape, vit.tokenizer.grid
+    (torch.Size([2, 10]), (8, 8))
     """
 
     def __init__(
@@ -142,25 +241,28 @@ class VisionTransformer(nn.Module):
         in_shape: tuple[int, int, int],
         n_outputs: int,
         patch_size: int | tuple[int, int] | str = "auto",
-        embed_dim: int = 64,
+        embed_dim: int = 96,
         depth: int = 4,
         num_heads: int = 4,
         mlp_ratio: float = 2.0,
         dropout: float = 0.0,
-        pool: str = "token",
+        pool: str = "attention",
     ):
         super().__init__()
-        channels, *size = in_shape
-        if pool not in ("token", "mean"):
-            raise ValueError(f"pool must be 'token' or 'mean', got {pool!r}.")
-        self.patch_size = _check_patch_size(patch_size, size)
-        self.grid = tuple(math.ceil(s / p) for s, p in zip(size, self.patch_size))
+        in_channels, *size = in_shape
+        if pool not in ("attention", "token", "mean"):
+            raise ValueError(f"pool must be 'attention', 'token' or 'mean', got {pool!r}.")
+        if patch_size == "auto":
+            self.tokenizer = ConvTokenizer(in_channels, embed_dim, size)
+        else:
+            self.tokenizer = PatchTokenizer(in_channels, embed_dim, size, patch_size)
         self.pool = pool
-        self.embed = nn.Linear(channels * math.prod(self.patch_size), embed_dim)
         # learned, but from a start that knows neighbors: small data cannot teach the grid
-        self.position = nn.Parameter(_sine_positions(self.grid, embed_dim))
+        self.position = nn.Parameter(0.5 * _sine_positions(self.tokenizer.grid, embed_dim))
         if pool == "token":
             self.token = nn.Parameter(torch.empty(1, embed_dim).normal_(std=0.02))
+        elif pool == "attention":
+            self.attention = nn.Linear(embed_dim, 1)
         self.blocks = nn.Sequential(
             *(TransformerBlock(embed_dim, num_heads, mlp_ratio, dropout) for _ in range(depth))
         )
@@ -169,29 +271,17 @@ class VisionTransformer(nn.Module):
 
     def forward(self, X):
         """Raw outputs, shape (n, n_outputs), of X, shape (n, channels, height, width)."""
-        x = self.embed(self._patches(X)) + self.position  # (n, patches, embed_dim)
+        x = self.tokenizer(X) + self.position  # (n, tokens, embed_dim)
         if self.pool == "token":
             x = torch.cat([self.token.expand(len(x), 1, -1), x], dim=1)
         x = self.norm(self.blocks(x))
-        return self.head(x[:, 0] if self.pool == "token" else x.mean(1))
-
-    def _patches(self, X):
-        """Cut X into rows of pixels, shape (n, patches, channels * patch height * patch width)."""
-        (rows, columns), (height, width) = self.grid, self.patch_size
-        X = F.pad(X, (0, columns * width - X.shape[3], 0, rows * height - X.shape[2]))
-        X = X.reshape(len(X), -1, rows, height, columns, width)
-        return X.permute(0, 2, 4, 1, 3, 5).reshape(len(X), rows * columns, -1)
-
-
-def auto_patch_size(side: int) -> int:
-    """Pixels of a patch along one side: the power of two nearest to side / 8, at least 2.
-
-    Examples
-    --------
-    >>> [auto_patch_size(side) for side in (1, 2, 8, 28, 32, 64, 224)]
-    [1, 2, 2, 4, 4, 8, 32]
-    """
-    return min(side, max(2, 2 ** round(math.log2(side / 8))))
+        if self.pool == "token":
+            x = x[:, 0]
+        elif self.pool == "mean":
+            x = x.mean(1)
+        else:
+            x = (self.attention(x).softmax(1) * x).sum(1)
+        return self.head(x)
 
 
 def _sine_positions(grid: tuple[int, int], embed_dim: int) -> torch.Tensor:
@@ -205,8 +295,6 @@ def _sine_positions(grid: tuple[int, int], embed_dim: int) -> torch.Tensor:
 
 
 def _check_patch_size(patch_size, size) -> tuple[int, int]:
-    if patch_size == "auto":
-        return tuple(auto_patch_size(side) for side in size)
     pair = (patch_size, patch_size) if isinstance(patch_size, int) else tuple(patch_size)
     if len(pair) != 2 or not all(1 <= p <= side for p, side in zip(pair, size)):
         raise ValueError(
