@@ -33,11 +33,6 @@ class _ImageClassifier(ImageInputMixin, ClassifierNet):
         holds it too, and probabilities stay away from 0 and 1.""",
     )  # fmt: skip
 
-    def _make_task(self, y, classes=None):
-        task = super()._make_task(y, classes)
-        task.label_smoothing = self.label_smoothing
-        return task
-
 
 @net_class(fitted=FITTED)
 class CNNClassifier(_ImageClassifier):

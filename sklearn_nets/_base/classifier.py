@@ -2,22 +2,60 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 from sklearn.base import ClassifierMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 
 from .._utils.array_api import convert_like, to_numpy
-from .._utils.sklearn_compat import StrOptions, check_partial_fit_first_call, fit_context
+from .._utils.sklearn_compat import (
+    Interval,
+    StrOptions,
+    check_is_fitted,
+    check_partial_fit_first_call,
+    fit_context,
+)
 from .estimator import BaseNet, available_if_stochastic
 from .parameters import net_class, parameter
-from .tasks import classification
+from .tasks import CLASS_LOSSES, LOSSES_WITH_PROBABILITIES, classification
+
+
+def _gives_probabilities(estimator):
+    if estimator.loss not in LOSSES_WITH_PROBABILITIES:
+        raise AttributeError(
+            f"loss={estimator.loss!r} gives no probabilities. Use decision_function, "
+            "sklearn.calibration.CalibratedClassifierCV, or loss='log_loss'."
+        )
+    return True
+
+
+def _gives_no_probabilities(estimator):
+    if estimator.loss in LOSSES_WITH_PROBABILITIES:
+        raise AttributeError(
+            f"loss={estimator.loss!r} gives probabilities: use predict_proba. decision_function is "
+            "for loss='hinge' and 'squared_hinge'."
+        )
+    return True
 
 
 @net_class
 class ClassifierNet(ClassifierMixin, BaseNet):
     """Labels of one of two, one of many, or several of many classes."""
 
+    loss: str = parameter(
+        "log_loss", [StrOptions(set(CLASS_LOSSES))],
+        """What is minimized: the log-loss; 'focal', the log-loss times (1 - p)² of the true class's
+        probability p, so that samples predicted well count little (Lin et al. 2017); 'hinge' and
+        'squared_hinge', of more than two classes one-vs-rest as in `sklearn.svm.LinearSVC`, which
+        give no probabilities but a `decision_function`.""",
+    )  # fmt: skip
+    label_smoothing: float = parameter(
+        0.0, [Interval(Real, 0, 1, closed="left")],
+        """Share of every target that is spread over all classes (Szegedy et al. 2016). The loss
+        holds it too, and probabilities stay away from 0 and 1.""",
+    )  # fmt: skip
     class_weight: Any = parameter(
         None, [dict, list, StrOptions({"balanced"}), None],
         """Factor for the weight of each class's samples; 'balanced' makes all classes weigh the
@@ -58,7 +96,9 @@ class ClassifierNet(ClassifierMixin, BaseNet):
         return self._train(run, X, y, sample_weight)
 
     def _make_task(self, y, classes=None):
-        return classification(y, classes)
+        task = classification(y, classes)
+        task.loss, task.label_smoothing = self.loss, self.label_smoothing
+        return task
 
     def _apply_class_weight(self, target, weight):
         if self.class_weight is None:
@@ -66,6 +106,7 @@ class ClassifierNet(ClassifierMixin, BaseNet):
         factor = self._task.weights_of_classes(self.class_weight, target, weight)
         return factor if weight is None else weight * factor
 
+    @available_if(_gives_probabilities)
     def predict_proba(self, X):
         """Predict the probability of each class.
 
@@ -81,6 +122,7 @@ class ClassifierNet(ClassifierMixin, BaseNet):
         """
         return convert_like(self._probabilities(X, "predict_proba"), like=X)
 
+    @available_if(_gives_probabilities)
     def predict_log_proba(self, X):
         """Predict the logarithm of `predict_proba`.
 
@@ -94,6 +136,24 @@ class ClassifierNet(ClassifierMixin, BaseNet):
         log_y_prob : ndarray or torch.Tensor of shape (n_samples, n_classes)
         """
         return convert_like(self._probabilities(X, "predict_log_proba").log(), like=X)
+
+    @available_if(_gives_no_probabilities)
+    def decision_function(self, X):
+        """Raw outputs of a hinge loss, the greater the surer of the class.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor
+            Data of the kind seen in `fit`.
+
+        Returns
+        -------
+        scores : ndarray or torch.Tensor of shape (n_samples,) or (n_samples, n_classes)
+            Of two classes one number, positive for ``classes_[1]``.
+        """
+        check_is_fitted(self, "net_")
+        scores = self._forward(X, lambda z, dtype: self._task.scores(z), "decision_function")
+        return convert_like(scores, like=X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

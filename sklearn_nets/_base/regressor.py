@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import ClassVar
 
 from sklearn.base import RegressorMixin
 
-from .._utils.sklearn_compat import StrOptions, fit_context
+from .._utils.sklearn_compat import Interval, StrOptions, fit_context
 from .estimator import BaseNet
-from .parameters import net_class, parameter
-from .tasks import Regression
+from .parameters import POSITIVE, net_class, parameter
+from .tasks import REGRESSION_LOSSES, Regression
 
 
 @net_class
@@ -17,10 +18,23 @@ class RegressorNet(RegressorMixin, BaseNet):
     """One or several real targets."""
 
     loss: str = parameter(
-        "squared_error", [StrOptions({"squared_error", "poisson"})],
-        "Half the squared error, or half the Poisson deviance with log link, which needs y >= 0.",
+        "squared_error", [StrOptions(set(REGRESSION_LOSSES))],
+        """What is minimized: half the squared error; the absolute error, which predicts a median;
+        'huber', squared up to `delta` and absolute beyond (Huber 1964); 'quantile', the pinball
+        loss (Koenker & Bassett 1978); half the 'poisson' deviance, which needs y >= 0, or the
+        'gamma' deviance, which needs y > 0, both with log link.""",
         kw_only=False,
     )  # fmt: skip
+    quantile: float = parameter(
+        0.5, [Interval(Real, 0, 1, closed="neither")],
+        "The quantile that loss='quantile' predicts, between 0 and 1.",
+    )  # fmt: skip
+    delta: float = parameter(
+        1.35, [POSITIVE],
+        """Errors beyond it are outliers for loss='huber', in units of y: the default suits targets
+        of standard deviation 1 (`sklearn.compose.TransformedTargetRegressor` scales them).""",
+    )  # fmt: skip
+
     _y_numeric: ClassVar[bool] = True
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -43,4 +57,6 @@ class RegressorNet(RegressorMixin, BaseNet):
     score = BaseNet.score  # not RegressorMixin's, which knows no tensors
 
     def _make_task(self, y, classes=None):
-        return Regression(y, self.loss, type(self).__name__)
+        needed = {"huber": "delta", "quantile": "quantile"}.get(self.loss)
+        options = {needed: getattr(self, needed)} if needed else {}
+        return Regression(y, self.loss, type(self).__name__, **options)

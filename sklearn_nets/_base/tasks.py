@@ -18,7 +18,26 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 from sklearn.utils.multiclass import unique_labels
 
 from .._utils.array_api import convert_like, decode_labels, to_numpy
+from ..modules.classification_losses import BinaryFocal, Focal, Hinge, SquaredHinge
 from ..modules.losses import BinaryCrossEntropy, CrossEntropy, HalfPoissonDeviance, HalfSquaredError
+from ..modules.regression_losses import AbsoluteError, HalfGammaDeviance, HuberLoss, PinballLoss
+
+REGRESSION_LOSSES = {
+    "squared_error": HalfSquaredError,
+    "absolute_error": AbsoluteError,
+    "huber": HuberLoss,
+    "quantile": PinballLoss,
+    "poisson": HalfPoissonDeviance,
+    "gamma": HalfGammaDeviance,
+}
+CLASS_LOSSES = {
+    "log_loss": CrossEntropy,
+    "hinge": Hinge,
+    "squared_hinge": SquaredHinge,
+    "focal": Focal,
+}  # of one of several classes
+OUTPUT_LOSSES = {**CLASS_LOSSES, "log_loss": BinaryCrossEntropy, "focal": BinaryFocal}  # of 0 and 1
+LOSSES_WITH_PROBABILITIES = ("log_loss", "focal")
 
 
 class Task(ABC):
@@ -81,14 +100,17 @@ class Regression(Task):
     Parameters
     ----------
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-    loss : {"squared_error", "poisson"}
+    loss : str
+        Of `REGRESSION_LOSSES`.
     name : str
         Of the estimator, for errors.
+    **options
+        What the loss takes.
     """
 
-    def __init__(self, y, loss: str, name: str):
+    def __init__(self, y, loss: str, name: str, **options):
         self.name = name
-        self.loss = HalfPoissonDeviance() if loss == "poisson" else HalfSquaredError()
+        self.loss = REGRESSION_LOSSES[loss](**options)
         self.n_outputs = _as_columns(y).shape[1]
 
     def encode(self, y):
@@ -99,6 +121,8 @@ class Regression(Task):
             )
         if isinstance(self.loss, HalfPoissonDeviance) and (y < 0).any():
             raise ValueError("loss='poisson' needs y >= 0, got negative values.")
+        if isinstance(self.loss, HalfGammaDeviance) and (y <= 0).any():
+            raise ValueError("loss='gamma' needs y > 0, got values of 0 or less.")
         return y
 
     def make_loss(self):
@@ -124,11 +148,15 @@ class Classification(Task):
 
     Attributes
     ----------
+    loss : str
+        Of `CLASS_LOSSES`.
     label_smoothing : float
         Of the loss.
     """
 
+    loss = "log_loss"
     label_smoothing = 0.0
+    _losses: ClassVar[dict] = OUTPUT_LOSSES
 
     def __init__(self, classes):
         self.classes = classes
@@ -152,6 +180,9 @@ class Classification(Task):
                 f"(n_samples,), got {y.shape}."
             )
 
+    def make_loss(self):
+        return self._losses[self.loss](self.label_smoothing)
+
     @abstractmethod
     def _encode(self, y):
         """Labels that were checked, as the loss takes them."""
@@ -171,6 +202,10 @@ class Classification(Task):
         """One column for each class, of the loss's activation."""
         return p
 
+    def scores(self, z):
+        """What `decision_function` answers, of raw outputs."""
+        return z
+
     def weights_of_classes(self, class_weight, target, weight):
         """The factor of every sample that `class_weight` asks for."""
         codes = np.ravel(target).astype(int)
@@ -186,12 +221,10 @@ class Multiclass(Classification):
     """One of three or more classes."""
 
     target_dtype = torch.int64
+    _losses = CLASS_LOSSES
 
     def _encode(self, y):
         return np.searchsorted(self.classes, y)
-
-    def make_loss(self):
-        return CrossEntropy(self.label_smoothing)
 
     def predict(self, z):
         return z.argmax(1)
@@ -210,9 +243,6 @@ class Binary(Classification):
     def _encode(self, y):
         return (np.searchsorted(self.classes, y) == 1)[:, None]
 
-    def make_loss(self):
-        return BinaryCrossEntropy(self.label_smoothing)
-
     def predict(self, z):
         return z > 0 if len(self.classes) > 1 else torch.zeros_like(z, dtype=torch.bool)
 
@@ -221,6 +251,9 @@ class Binary(Classification):
 
     def probabilities(self, p):
         return torch.cat([1 - p, p], dim=1)
+
+    def scores(self, z):
+        return z[:, 0] if len(self.classes) > 1 else torch.full_like(z[:, 0], -1)
 
     def stratify(self, target):
         # scikit-learn stratifies two classes, and neither more of them nor multilabel targets
@@ -243,9 +276,6 @@ class Multilabel(Classification):
 
     def _encode(self, y):
         return y.astype(bool)
-
-    def make_loss(self):
-        return BinaryCrossEntropy(self.label_smoothing)
 
     def predict(self, z):
         return z > 0

@@ -1,8 +1,9 @@
 """Losses with their output activation; each knows its own gradient with respect to the raw outputs.
 
-Every loss here is paired with its canonical link, so that the gradient of one sample's loss with
-respect to the raw outputs z is simply ``activation(z) - y``. A net that writes its own gradient
-(`MLP`) starts from `residual`; all others differentiate `per_sample`.
+Most losses here are paired with their canonical link, so that the gradient of one sample's loss
+with respect to the raw outputs z is simply ``activation(z) - y``. A net that writes its own
+gradient (`MLP`) starts from `residual`; all others differentiate `per_sample`. Further losses are
+in `regression_losses.py` and `classification_losses.py`.
 """
 
 from __future__ import annotations
@@ -110,10 +111,15 @@ class CrossEntropy(Loss):
     def residual(self, zt, y, weight=None):
         log_p = torch.log_softmax(zt, dim=0)
         index = y.unsqueeze(0)
-        losses = clip_log_loss(log_p.gather(0, index).neg_()[0])
+        smoothing, losses = self.label_smoothing, log_p.gather(0, index).neg_()[0]
+        if smoothing:
+            losses = losses.mul_(1 - smoothing).sub_(log_p.mean(0), alpha=smoothing)
+        losses = clip_log_loss(losses)
         # d/dz of -log softmax(z)[y] is softmax(z) minus the indicator of y
         residual = log_p.exp_()
-        residual.scatter_add_(0, index, residual.new_full((), -1.0).expand_as(index))
+        residual.scatter_add_(0, index, residual.new_full((), smoothing - 1.0).expand_as(index))
+        if smoothing:
+            residual.sub_(smoothing / len(zt))
         if weight is None:
             return losses.sum(), residual
         return torch.dot(losses, weight), residual.mul_(weight)
@@ -138,10 +144,17 @@ class BinaryCrossEntropy(Loss):
         return torch.sigmoid(z)
 
     def per_sample(self, z, y):
-        if self.label_smoothing:
-            y = y + self.label_smoothing * (0.5 - y)
-        losses = F.binary_cross_entropy_with_logits(z, y, reduction="none")
+        losses = F.binary_cross_entropy_with_logits(z, self._spread(y), reduction="none")
         return clip_log_loss(losses).sum(1)
+
+    def residual(self, zt, y, weight=None):
+        losses, residual = self.per_sample(zt.t(), y), self.activation(zt) - self._spread(y).t()
+        if weight is None:
+            return losses.sum(), residual
+        return torch.dot(losses, weight), residual.mul_(weight)
+
+    def _spread(self, y):
+        return y + self.label_smoothing * (0.5 - y) if self.label_smoothing else y
 
 
 class HalfSquaredError(Loss):
