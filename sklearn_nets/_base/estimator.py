@@ -69,49 +69,8 @@ available_if_stochastic = available_if(_is_stochastic)
 
 
 @net_class
-class BaseNet(Preparation, CallbackSupportMixin, BaseEstimator):
-    """A net as an estimator."""
-
-    # ------------------------------------------------------------------------------------- fit
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
-        """Fit the net to X and y.
-
-        Parameters
-        ----------
-        X : array-like or torch.Tensor of shape (n_samples, n_features)
-            Training data; what else is read is said in the class's description.
-        y : array-like or torch.Tensor of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples; an integer weight counts like repetition.
-        X_val, y_val : array-like, default=None
-            A validation set of one's own, scored after each epoch. With ``early_stopping=True``
-            it takes the place of the split by `validation_fraction`.
-        sample_weight_val : array-like of shape (n_val,), default=None
-            Weights of the validation set.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If X, y or weights do not fit each other, hold NaN or infinity, or if the loss turns
-            NaN: the message names the epoch and the learning rate.
-        """
-        for given, missing, one, other in (
-            (X_val, y_val, "X_val", "y_val"),
-            (y_val, X_val, "y_val", "X_val"),
-            (sample_weight_val, X_val, "sample_weight_val", "X_val"),
-        ):
-            if given is not None and missing is None:
-                raise ValueError(f"{one} is provided, but {other} was not provided.")
-        eval_data = None if X_val is None else (X_val, y_val, sample_weight_val)
-        run = self._make_run(X, y, sample_weight, eval_data)
-        return self._train(run, X, y, sample_weight)
+class TrainableNet(Preparation, CallbackSupportMixin, BaseEstimator):
+    """A net as an estimator: its training, its fitted attributes, its outputs batch by batch."""
 
     def _trainer(self) -> Callable[[TrainingRun], None]:
         """The way to train."""
@@ -161,7 +120,91 @@ class BaseNet(Preparation, CallbackSupportMixin, BaseEstimator):
         """Number of learned weights."""
         return sum(p.numel() for p in self.net_.module_.parameters() if p.requires_grad)
 
-    # ---------------------------------------------------------------------------------- predict
+    def _forward(self, X, decode: Callable, method: str, **forward_params) -> torch.Tensor:
+        """Decode the raw outputs of X in memory that does not grow with X.
+
+        `decode` takes raw outputs and the type to answer in, which floating point answers have;
+        `forward_params` go to the module.
+        """
+        self._check_same_namespace(X, method)
+        data = self._validate_data(from_array_api(X), reset=False)
+        check_range(data, self._precision.weights)
+        if not issparse(data):
+            data = to_tensor(data, data.device if is_tensor(data) else torch.device("cpu"))
+        dtype = self._precision.output_dtype(data)
+        outputs = self.net_.forward_batches(data, self._predict_batch_size, **forward_params)
+        parts = [decode(z, dtype) for z in outputs]
+        answer = parts[0] if len(parts) == 1 else torch.cat(parts)
+        answer = answer.to(dtype) if answer.is_floating_point() else answer
+        return answer.cpu() if answer.device.type == "mps" else answer  # mps knows no float64
+
+    def _check_same_namespace(self, X, method):
+        """Under dispatch, refuse X of another library or device than in fit, as scikit-learn."""
+        if not get_config()["array_api_dispatch"]:
+            return
+        if namespace_and_device(X) == self._fit_namespace:
+            return
+        raise ValueError(
+            f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace and "
+            f"the same device as those passed to fit(). fit() got "
+            f"{' on '.join(self._fit_namespace)}, {method}() got "
+            f"{' on '.join(namespace_and_device(X))}. Convert X, or leave "
+            "config_context(array_api_dispatch=True): outside of it arrays of any kind go in."
+        )
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        return tags
+
+
+@net_class
+class BaseNet(TrainableNet):
+    """A net that predicts: `fit`, `predict` and `score`."""
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Fit the net to X and y.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor of shape (n_samples, n_features)
+            Training data; what else is read is said in the class's description.
+        y : array-like or torch.Tensor of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples; an integer weight counts like repetition.
+        X_val, y_val : array-like, default=None
+            A validation set of one's own, scored after each epoch. With ``early_stopping=True``
+            it takes the place of the split by `validation_fraction`.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Weights of the validation set.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X, y or weights do not fit each other, hold NaN or infinity, or if the loss turns
+            NaN: the message names the epoch and the learning rate.
+        """
+        for given, missing, one, other in (
+            (X_val, y_val, "X_val", "y_val"),
+            (y_val, X_val, "y_val", "X_val"),
+            (sample_weight_val, X_val, "sample_weight_val", "X_val"),
+        ):
+            if given is not None and missing is None:
+                raise ValueError(f"{one} is provided, but {other} was not provided.")
+        eval_data = None if X_val is None else (X_val, y_val, sample_weight_val)
+        run = self._make_run(X, y, sample_weight, eval_data)
+        return self._train(run, X, y, sample_weight)
+
     def predict(self, X):
         """Predict the targets.
 
@@ -200,47 +243,8 @@ class BaseNet(Preparation, CallbackSupportMixin, BaseEstimator):
         arrays = (to_numpy(a) for a in (y, self.predict(X), sample_weight))
         return self._task.score(*arrays)
 
-    def _forward(self, X, decode: Callable, method: str) -> torch.Tensor:
-        """Decode the raw outputs of X in memory that does not grow with X.
-
-        `decode` takes raw outputs and the type to answer in, which floating point answers have.
-        """
-        self._check_same_namespace(X, method)
-        data = self._validate_data(from_array_api(X), reset=False)
-        check_range(data, self._precision.weights)
-        if not issparse(data):
-            data = to_tensor(data, data.device if is_tensor(data) else torch.device("cpu"))
-        dtype = self._precision.output_dtype(data)
-        outputs = self.net_.forward_batches(data, self._predict_batch_size)
-        parts = [decode(z, dtype) for z in outputs]
-        answer = parts[0] if len(parts) == 1 else torch.cat(parts)
-        answer = answer.to(dtype) if answer.is_floating_point() else answer
-        return answer.cpu() if answer.device.type == "mps" else answer  # mps knows no float64
-
     def _probabilities(self, X, method):
         """The loss's activation, one column or map for each class, in the type of the answer."""
         check_is_fitted(self, "net_")
         activation, columns = self.net_.criterion_.activation, self._task.probabilities
         return self._forward(X, lambda z, dtype: columns(activation(z.to(dtype))), method)
-
-    def _check_same_namespace(self, X, method):
-        """Under dispatch, refuse X of another library or device than in fit, as scikit-learn."""
-        if not get_config()["array_api_dispatch"]:
-            return
-        if namespace_and_device(X) == self._fit_namespace:
-            return
-        raise ValueError(
-            f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace and "
-            f"the same device as those passed to fit(). fit() got "
-            f"{' on '.join(self._fit_namespace)}, {method}() got "
-            f"{' on '.join(namespace_and_device(X))}. Convert X, or leave "
-            "config_context(array_api_dispatch=True): outside of it arrays of any kind go in."
-        )
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "net_")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.array_api_support = True
-        return tags

@@ -62,7 +62,7 @@ class Net(skorch.NeuralNet):
             z = self.module_(x, **fit_params)
         return z.float() if self.autocast_dtype else z
 
-    def forward_batches(self, X, batch_size):
+    def forward_batches(self, X, batch_size, **forward_params):
         """Yield raw outputs of consecutive batches, in memory that does not grow with X."""
         if self.module_.training:
             self.module_.eval()
@@ -71,7 +71,7 @@ class Net(skorch.NeuralNet):
         for start in range(0, X.shape[0], batch_size):
             batch = X[start : start + batch_size]
             with torch.no_grad():
-                z = self.infer(batch)
+                z = self.infer(batch, **forward_params)
             yield z
 
     def __getstate__(self):

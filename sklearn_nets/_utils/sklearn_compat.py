@@ -8,7 +8,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call as check_part
 from sklearn.utils.optimize import _check_optimize_result as check_optimize_result
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _check_y as check_y
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 
 def get_weights(distances, weights):
@@ -23,12 +23,14 @@ def mirror(module: str, own: list[type]):
 
     The module's own classes stand in the place of scikit-learn's; every other public name is
     scikit-learn's, so that an import line of several names works with the package changed. The
-    notebook's box of an own class links to the page of the class whose place it takes.
+    notebook's box of an own class links to the page of the class whose place it takes, if any.
     """
     reference = import_module(f"sklearn.{module}")
     names = [cls.__name__ for cls in own]
     names += [name for name in reference.__all__ if name not in names]
     for cls in own:
+        if not hasattr(reference, cls.__name__):
+            continue
         cls._doc_link_module = "sklearn_nets"
         cls._doc_link_url_param_generator = lambda self: {
             "estimator_module": f"sklearn.{module}",
@@ -48,6 +50,7 @@ __all__ = [
     "Interval",
     "Options",
     "StrOptions",
+    "check_array",
     "check_is_fitted",
     "check_optimize_result",
     "check_partial_fit_first_call",

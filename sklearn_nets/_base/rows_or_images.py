@@ -1,0 +1,21 @@
+"""Nets for which rows are as good as images."""
+
+from __future__ import annotations
+
+from .images import ImageInputMixin
+from .parameters import net_class
+
+
+@net_class
+class RowsOrImagesMixin(ImageInputMixin):
+    """Rows, or images of one size; rows of whatever length are no doubtful images."""
+
+    def _row_shape(self, n_features, reset):
+        if self.image_shape is None:
+            return (1, 1, n_features) if reset else self.image_shape_
+        return super()._row_shape(n_features, reset)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
