@@ -3,8 +3,16 @@ from .accel import unpatch_sklearn as unpatch_sklearn
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .datasets import make_digit_scenes as make_digit_scenes
+from .decomposition import Autoencoder as Autoencoder
+from .inspection import AttentionDisplay as AttentionDisplay
+from .inspection import FilterDisplay as FilterDisplay
+from .inspection import LossCurveDisplay as LossCurveDisplay
+from .inspection import WeightRecorder as WeightRecorder
+from .neighbors import EmbeddingNet as EmbeddingNet
 from .neighbors import KNeighborsClassifier as KNeighborsClassifier
 from .neighbors import KNeighborsRegressor as KNeighborsRegressor
+from .neighbors import MemoryClassifier as MemoryClassifier
+from .neighbors import MemoryRegressor as MemoryRegressor
 from .neighbors import NearestNeighbors as NearestNeighbors
 from .neural_network import MLPClassifier as MLPClassifier
 from .neural_network import MLPRegressor as MLPRegressor

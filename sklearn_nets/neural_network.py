@@ -48,9 +48,11 @@ class _MLPMixin:
         "Activation of the hidden layers.", kw_only=False,
     )  # fmt: skip
     solver: str = parameter(
-        "adam", [StrOptions({"lbfgs", "sgd", "adam"})],
+        "adam", [StrOptions({"lbfgs", "sgd", "adam", "gd"})],
         """Optimizer: 'sgd' with momentum, 'adam' (Kingma & Ba 2014), or 'lbfgs' on all samples at
-        once.""",
+        once. 'gd' is plain gradient descent on all samples, to look at step by step: a line search
+        halves each step until it decreases the loss; `max_iter` bounds the steps, `tol` the
+        gradient, `learning_rate_init` is the length that is tried first.""",
     )  # fmt: skip
     max_fun: int = parameter(
         15000, [POSITIVE_INT], "Maximum number of evaluations of the loss by 'lbfgs'."

@@ -20,11 +20,15 @@ from sklearn.utils.validation import _check_n_features
 
 import sklearn_nets
 from sklearn_nets import (
+    Autoencoder,
     CNNClassifier,
+    EmbeddingNet,
     FlattenImages,
     KNeighborsClassifier,
     KNeighborsRegressor,
     LinearSVC,
+    MemoryClassifier,
+    MemoryRegressor,
     MLPClassifier,
     MLPRegressor,
     NearestNeighbors,
@@ -38,9 +42,17 @@ CNN = CNNClassifier(channels=(8, 16), learning_rate_init=0.01, max_iter=40)
 VIT = ViTClassifier(embed_dim=16, depth=1, num_heads=2, learning_rate_init=0.01, max_iter=40)
 SEGMENTER = SegmentationNet(channels=(8, 16), learning_rate_init=0.01, max_iter=40)
 PIXELS = PixelClassifier(ReferenceNeighbors(1), patch_size=3)
+AUTOENCODER = Autoencoder(2, hidden_layer_sizes=(8,), max_iter=20)
+EMBEDDING = EmbeddingNet(2, width=16, max_iter=20)
+MEMORIES = [
+    cls(width=16, n_components=8, dropout=0.0, learning_rate_init=0.01, max_iter=50)
+    for cls in (MemoryClassifier, MemoryRegressor)
+]
+LOSSES = [MLPClassifier(loss="hinge"), MLPClassifier(loss="focal"), MLPRegressor(loss="huber")]
 
 NEIGHBORS = [KNeighborsClassifier(), KNeighborsRegressor(), NearestNeighbors()]
 TABULAR = [MLPClassifier(), MLPRegressor(), *NEIGHBORS, LinearSVC(), CNN, VIT, FlattenImages()]
+TABULAR += [AUTOENCODER, EMBEDDING, *MEMORIES]
 MASKED = [SEGMENTER, PIXELS]
 IMAGE = [CNN, VIT]
 
@@ -59,7 +71,7 @@ def test_no_estimator_is_missing():
 
 with warnings.catch_warnings():  # scikit-learn says that masks get few of its checks: see below
     warnings.simplefilter("ignore", SkipTestWarning)
-    every_check = parametrize_with_checks([*TABULAR, *MASKED])
+    every_check = parametrize_with_checks([*TABULAR, *LOSSES, *MASKED])
 
 
 @ignore_unconverged

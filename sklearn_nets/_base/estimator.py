@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.metaestimators import available_if
 
+from .._training.gradient_descent import train_gd
 from .._training.lbfgs import train_lbfgs
 from .._training.loop import train
 from .._training.run import TrainingRun
@@ -76,7 +77,7 @@ class TrainableNet(Preparation, CallbackSupportMixin, BaseEstimator):
         """The way to train."""
         if self.solver == "lbfgs":
             return partial(train_lbfgs, max_fun=self.max_fun)
-        return train
+        return train_gd if self.solver == "gd" else train
 
     def _train(self, run, X, y, sample_weight):
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}

@@ -32,6 +32,8 @@ from .parameters import NetParameters, net_class
 from .precision import Precision
 from .tasks import Task
 
+FULL_BATCH = ("lbfgs", "gd")  # solvers that take all samples at once
+
 
 @net_class
 class Preparation(NetParameters, ABC):
@@ -73,6 +75,10 @@ class Preparation(NetParameters, ABC):
         """What changes every training batch of data like the source's."""
         return None
 
+    def _make_loss(self):
+        """What is minimized."""
+        return self._task.make_loss()
+
     def _learning_rate(self) -> float:
         """Initial learning rate."""
         return self.learning_rate_init
@@ -106,7 +112,7 @@ class Preparation(NetParameters, ABC):
         previous = None if first else self.net_
         module = previous.module_ if previous else self._initialize(source, random_state, random)
         rows, eval_set = self._split(data, target, weight, eval_data, device, random_state)
-        stochastic = self.solver != "lbfgs"
+        stochastic = self.solver not in FULL_BATCH
         loader = BatchLoader(
             source,
             rows=rows,
@@ -153,7 +159,7 @@ class Preparation(NetParameters, ABC):
             X, y, w = eval_data
             X, y = self._validate_data(from_array_api(X), y, reset=False)
             eval_data = make(X, self._task.encode(y), validate_weight(w, X.shape[0]))
-        if self.solver == "lbfgs":
+        if self.solver in FULL_BATCH:
             return None, eval_data
         if weight is not None and not weight.all():
             rows = np.flatnonzero(weight)  # no weight is absence
@@ -210,7 +216,7 @@ class Preparation(NetParameters, ABC):
                 "optimizer__momentum": self.momentum,
                 "optimizer__nesterov": self.nesterovs_momentum,
             }
-        loss = self._task.make_loss().to(self._precision.dtype)
+        loss = self._make_loss().to(self._precision.dtype)
         net = Net(
             module.to(device, self._precision.dtype),
             input_dtype=self._input_dtype(),
@@ -233,7 +239,7 @@ class Preparation(NetParameters, ABC):
     def _start_progress(self, first, incremental, eval_set) -> Progress:
         """Where this run's rule of stopping begins: anew, or where the last run's ended."""
         progress = None if first else self._progress
-        early_stopping = self.early_stopping and self.solver != "lbfgs"
+        early_stopping = self.early_stopping and self.solver not in FULL_BATCH
         if progress is None or progress.early_stopping != early_stopping:
             progress = Progress.start(early_stopping)
         if not incremental:

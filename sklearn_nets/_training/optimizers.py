@@ -99,8 +99,9 @@ class Adam(FusedOptimizer, torch.optim.Adam):
         """One step over all parameters; every parameter must hold a gradient."""
         (group,) = self.param_groups
         params, first, second, steps = self._lists or self._make_lists()
-        if group["weight_decay"]:
-            torch._foreach_mul_([p for p in params if p.ndim > 1], scalars[1])
+        decayed = [p for p in params if p.ndim > 1] if group["weight_decay"] else None
+        if decayed:
+            torch._foreach_mul_(decayed, scalars[1])
         beta1, beta2 = group["betas"]
         torch._fused_adam_(
             params, [p.grad for p in group["params"]], first, second, [], steps,

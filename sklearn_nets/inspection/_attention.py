@@ -1,0 +1,98 @@
+"""Where a vision transformer looks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._utils.array_api import to_numpy
+from ..modules.attention_maps import attention_maps
+from ..modules.vit import VisionTransformer
+from ._drawing import last_step, make_axes
+
+
+class AttentionDisplay:
+    """Where a vision transformer looks, over its images.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, channels, height, width)
+    maps : ndarray of shape (n, rows, columns)
+        Share of each token, by attention rollout (Abnar & Zuidema 2020): what the tokens
+        contribute to the vector that is classified.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_nets import ViTClassifier
+    >>> from sklearn_nets.inspection import AttentionDisplay
+    >>> digits = load_digits(n_class=3)
+    >>> clf = ViTClassifier(embed_dim=16, depth=1, max_iter=2, random_state=0)
+    >>> clf = clf.fit(digits.images, digits.target)
+    >>> AttentionDisplay.from_estimator(clf, digits.images[:4]).maps.shape
+    (4, 8, 8)
+    """
+
+    def __init__(self, images, maps):
+        self.images, self.maps = images, maps
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, ax=None):
+        """Draw where a fitted `ViTClassifier` looks.
+
+        Parameters
+        ----------
+        estimator : ViTClassifier
+        X : array-like or torch.Tensor
+            Images, as `predict` takes them.
+        ax : array-like of matplotlib Axes, default=None
+
+        Returns
+        -------
+        display : AttentionDisplay
+        """
+        net = last_step(estimator)
+        modules = net.net_.module_.modules() if hasattr(net, "net_") else []
+        vits = [m for m in modules if isinstance(m, VisionTransformer)]
+        if not vits:
+            raise ValueError(
+                f"AttentionDisplay draws a ViTClassifier, got {type(net).__name__}, which has no "
+                "attention."
+            )
+        maps = to_numpy(attention_maps(vits[0], lambda: net.predict(X)))
+        images = _channels_first(X, net.image_shape_).reshape(len(maps), *net.image_shape_)
+        return cls(images, maps).plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Draw each image with its map over it.
+
+        Parameters
+        ----------
+        ax : array-like of matplotlib Axes, default=None
+
+        Returns
+        -------
+        display : AttentionDisplay
+        """
+        self.axes_ = make_axes(ax, len(self.images))
+        self.figure_ = self.axes_[0].figure
+        for ax in self.axes_:
+            ax.set_axis_off()
+        for ax, image, tokens in zip(self.axes_, self.images, self.maps):
+            height, width = image.shape[1:]
+            image = image.transpose(1, 2, 0) if len(image) == 3 else image.mean(0)
+            low, high = image.min(), image.max()
+            ax.imshow((image - low) / ((high - low) or 1), cmap="gray")
+            extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+            ax.imshow(tokens, alpha=0.5, extent=extent, interpolation="bilinear")
+        return self
+
+
+def _channels_first(X, shape):
+    """Images of whatever layout `predict` took, channels first."""
+    X = np.asarray(to_numpy(X))
+    return X.transpose(0, 3, 1, 2) if X.ndim == 4 and X.shape[1:] != shape else X

@@ -1,0 +1,32 @@
+"""What the displays share."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .._utils.sklearn_compat import check_is_fitted
+
+
+def make_axes(ax, n=1):
+    """The given axes, or a new grid of n of them."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            'Displays need matplotlib: pip install "sklearn-nets[report]".'
+        ) from error
+    if ax is not None:
+        return np.ravel(ax)
+    columns = min(n, max(1, math.ceil(math.sqrt(n))))
+    rows = math.ceil(n / columns)
+    size = None if n == 1 else (1.2 * columns, 1.2 * rows)
+    return np.ravel(plt.subplots(rows, columns, squeeze=False, figsize=size)[1])
+
+
+def last_step(estimator):
+    """The net at the end of a pipeline."""
+    estimator = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    check_is_fitted(estimator)
+    return estimator
