@@ -184,7 +184,7 @@ class Autoencoder(
         self.n_components_ = int(k)
         coders = self._make_coders(random_state)
         module = _Module(*coders, mean, scale)
-        self._task.scale = module.scale
+        self._task.scale = float(module.scale)
         if self.compile:
             module.compile()
         return module
@@ -210,7 +210,7 @@ class Autoencoder(
     def _augmentation(self, source, random_state):
         if not self.noise:
             return self.augment
-        noise = GaussianNoise(self.noise * float(self._task.scale))
+        noise = GaussianNoise(self.noise * self._task.scale)
         if self.augment is None:
             return noise
         return lambda X, y: noise(*self.augment(X, y))

@@ -113,7 +113,7 @@ def test_noise_is_of_the_data_s_scale_and_learned_away():
 def test_losses_are_torchs(loss):
     rng = torch.Generator().manual_seed(0)
     z, y = torch.randn(2, 6, 3, generator=rng), torch.randn(2, 6, 3, generator=rng)
-    ours = ReconstructionLoss(loss, torch.tensor(2.0)).per_sample(z, y)
+    ours = ReconstructionLoss(loss, 2.0).per_sample(z, y)
     reference = {
         "squared_error": lambda a, b: torch.nn.functional.mse_loss(a, b) / 2,
         "absolute_error": torch.nn.functional.l1_loss,

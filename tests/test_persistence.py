@@ -13,7 +13,16 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_nets import CNNClassifier, MLPClassifier, MLPRegressor, SegmentationNet, ViTClassifier
+from sklearn_nets import (
+    Autoencoder,
+    CNNClassifier,
+    EmbeddingNet,
+    MemoryClassifier,
+    MLPClassifier,
+    MLPRegressor,
+    SegmentationNet,
+    ViTClassifier,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X, Y = load_digits(return_X_y=True)
@@ -27,6 +36,7 @@ NETS = {
     "cnn": (CNNClassifier((4, 8), max_iter=1, random_state=0), IMAGES, Y),
     "vit": (ViTClassifier(embed_dim=8, depth=1, num_heads=2, max_iter=1, random_state=0), IMAGES, Y),
     "masks": (SegmentationNet((4,), max_iter=1, random_state=0), IMAGES, (IMAGES > 0.5).astype(int)),
+    "memory": (MemoryClassifier(width=8, max_iter=2, random_state=0), X, Y),
 }  # fmt: skip
 every = pytest.mark.parametrize("case", NETS)
 
@@ -35,6 +45,22 @@ every = pytest.mark.parametrize("case", NETS)
 def fitted(case):
     net, data, target = NETS[case]
     return net.fit(data, target), data
+
+
+@pytest.mark.parametrize(
+    "net", [Autoencoder(3, max_iter=2, random_state=0), EmbeddingNet(3, max_iter=2, random_state=0)]
+)
+def test_transformers_are_stored(net):
+    net.fit(X, Y)
+    before = joblib.hash(net)
+    codes = net.transform(X)
+    assert joblib.hash(net) == joblib.hash(copy.deepcopy(net)) == before
+    file = skops.io.dumps(net)
+    for again in (
+        pickle.loads(pickle.dumps(net)),
+        skops.io.loads(file, trusted=skops.io.get_untrusted_types(data=file)),
+    ):
+        assert_array_equal(again.transform(X), codes)
 
 
 @every

@@ -25,13 +25,13 @@ class Reconstruction(Task):
 
     Attributes
     ----------
-    scale : tensor of shape ()
+    scale : float
         What the loss divides differences by; known once the training data is weighted.
     """
 
     def __init__(self, n_outputs: int, loss: str):
         self.n_outputs, self.loss = n_outputs, loss
-        self.scale = torch.ones(())
+        self.scale = 1.0
 
     def encode(self, y):
         return y

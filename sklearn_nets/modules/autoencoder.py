@@ -137,16 +137,15 @@ class ReconstructionLoss(Loss):
     ----------
     loss : {"squared_error", "absolute_error", "huber"}
         Half the square, the absolute value, or half the square up to 1 and from there on straight.
-    scale : tensor of shape ()
+    scale : float
         Divides the differences.
     """
 
     out_activation = "identity"
 
-    def __init__(self, loss: str, scale):
+    def __init__(self, loss: str, scale: float):
         super().__init__()
-        self.loss = loss
-        self.register_buffer("scale", scale)
+        self.loss, self.scale = loss, scale
 
     def activation(self, z):
         return z

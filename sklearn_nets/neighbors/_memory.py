@@ -50,7 +50,11 @@ class _MemoryMixin(EncoderMixin):
         0.1, EncoderMixin.__dataclass_fields__["dropout"].metadata["constraints"],
         "Share of hidden units dropped while training, for rows.",
     )  # fmt: skip
-    max_iter: int = parameter(100, [POSITIVE_INT], "Number of epochs, passes over the data.")
+    max_iter: int = parameter(
+        25, [POSITIVE_INT],
+        """Number of epochs, passes over the data. Few, for a memory learns noise by heart; more
+        are safe with ``early_stopping=True``.""",
+    )  # fmt: skip
 
     _peak_learning_rate: ClassVar[float] = 4e-3
 
