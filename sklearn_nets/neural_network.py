@@ -115,8 +115,8 @@ class MLPClassifier(_MLPMixin, ClassifierNet):
 
     The counterpart of `sklearn.neural_network.MLPClassifier` on torch: the same parameters and
     fitted attributes and, in float64 on the CPU, from the same `random_state` the same net up to
-    rounding. It minimizes the log-loss.
-    Sparse rows stay sparse in memory: a batch of them becomes dense.
+    rounding. Beside them it takes `loss`, `label_smoothing` and solver='gd'. Sparse rows stay
+    sparse in memory: a batch of them becomes dense.
 
     Parameters
     ----------
@@ -138,6 +138,11 @@ class MLPClassifier(_MLPMixin, ClassifierNet):
     --------
     MLPRegressor : The same for real targets.
     sklearn_nets.vision.CNNClassifier : For images.
+
+    Notes
+    -----
+    With ``hidden_layer_sizes=()`` it is a perceptron of one layer, the linear model of its loss:
+    logistic regression, or with loss='hinge' a linear SVM, whose penalty alpha is 1 / C.
 
     References
     ----------
@@ -163,7 +168,8 @@ class MLPRegressor(_MLPMixin, RegressorNet):
 
     The counterpart of `sklearn.neural_network.MLPRegressor` on torch: the same parameters and
     fitted attributes and, in float64 on the CPU, from the same `random_state` the same net up to
-    rounding. Sparse rows stay sparse in memory: a batch of them becomes dense.
+    rounding. Beside them it takes more losses and solver='gd'. Sparse rows stay sparse in memory:
+    a batch of them becomes dense.
 
     Parameters
     ----------
@@ -182,9 +188,13 @@ class MLPRegressor(_MLPMixin, RegressorNet):
     See Also
     --------
     MLPClassifier : The same for labels.
+    sklearn_nets.inspection.WeightRecorder : Keeps the weights of every step.
 
     Notes
     -----
+    With ``hidden_layer_sizes=()`` it is the linear model of its loss, a line for one feature, and
+    with ``solver="gd"`` its descent can be looked at step by step.
+
     With several outputs 'lbfgs' minimizes the sum over outputs, whose gradient it follows;
     scikit-learn hands its line search the mean, so results differ there.
 
