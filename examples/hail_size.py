@@ -16,15 +16,15 @@ from sklearn_nets import CNNRegressor, FlattenImages
 
 
 def radar_images(n, rng, side=32):
-    """Reflectivity from 0 to 75 dBZ and the diameter of the largest stone in mm."""
+    """Reflectivity from 0 to 80 dBZ and the diameter of the largest stone in mm."""
     rows, columns = np.mgrid[:side, :side]
     images, sizes = np.empty((n, side, side), np.float32), rng.gamma(3.0, 8.0, n)
     for image, size in zip(images, sizes):
         top, left = rng.uniform(side * 0.25, side * 0.75, 2)
         distance = np.hypot(rows - top, (columns - left) * rng.uniform(0.7, 1.4))
         rain = 35 * np.exp(-((distance / rng.uniform(6, 12)) ** 2))
-        core = (15 + 7 * np.log1p(size)) * np.exp(-((distance / (2 + 12 / (4 + size))) ** 2))
-        image[:] = np.clip(np.maximum(rain, core) + rng.normal(0, 4, (side, side)), 0, 75)
+        core = (38 + 8 * np.log1p(size)) * np.exp(-((distance / (2 + 30 / (10 + size))) ** 2))
+        image[:] = np.clip(np.maximum(rain, core) + rng.normal(0, 4, (side, side)), 0, 80)
     return images, sizes
 
 
