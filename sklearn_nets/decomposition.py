@@ -11,7 +11,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from torch import nn
 
 from ._base.estimator import FITTED, TrainableNet
-from ._base.images import check_channels
+from ._base.image_nets import check_channels
 from ._base.parameters import NOT_NEGATIVE, POSITIVE_INT, net_class, parameter
 from ._base.reconstruction import Reconstruction, count_components, reconstruction_statistics
 from ._base.rows_or_images import RowsOrImagesMixin
@@ -204,9 +204,6 @@ class Autoencoder(
         )
         return nn.Sequential(nn.Flatten(), encoder), decoder
 
-    def _make_architecture(self):
-        raise NotImplementedError("An auto-encoder is made by _make_module.")
-
     def _augmentation(self, source, random_state):
         if not self.noise:
             return self.augment
@@ -229,8 +226,11 @@ class Autoencoder(
         codes : ndarray or torch.Tensor of shape (n_samples, n_components_)
         """
         check_is_fitted(self, "net_")
-        codes = self._forward(X, lambda z, dtype: z.contiguous(), "transform", encode=True)
+        codes = self._forward(X, lambda z, dtype: z.contiguous(), "transform", self._encode)
         return convert_like(codes, like=X)
+
+    def _encode(self, X):
+        return self.net_.module_(X, encode=True)
 
     @torch.no_grad()
     def inverse_transform(self, X):

@@ -18,7 +18,7 @@ from sklearn.metrics import d2_pinball_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.svm import LinearSVC
 
-from sklearn_nets import CNNClassifier, MLPClassifier, MLPRegressor
+from sklearn_nets import CNNClassifier, CNNRegressor, MLPClassifier, MLPRegressor
 from sklearn_nets.modules import classification_losses as of_labels
 from sklearn_nets.modules import losses
 from sklearn_nets.modules import regression_losses as of_numbers
@@ -290,6 +290,21 @@ def test_image_nets_take_the_losses():
         model = CNNClassifier((8,), loss=loss, max_iter=25, random_state=0).fit(X, y)
         assert model.score(X, y) > 0.9
         assert hasattr(model, "predict_proba") == (loss == "focal")
+
+
+@pytest.mark.parametrize(
+    "loss", ["squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"]
+)
+def test_image_regressors_take_the_losses(loss):
+    rng = np.random.RandomState(0)
+    X = rng.rand(80, 8, 8)
+    X[:, :4] *= rng.uniform(0, 4, (80, 1, 1))
+    y = 10 * X.sum((1, 2))
+    model = CNNRegressor(loss, channels=(8,), max_iter=25, augment=None, random_state=0)
+    model.fit(X, y)
+    assert model.score(X, y) > 0.7
+    if loss in ("poisson", "gamma"):
+        assert (model.predict(X) > 0).all()
 
 
 def test_losses_are_searched(numbers):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .images import ImageInputMixin
+from .image_nets import ImageReadingMixin, ImageTrainingMixin
 from .parameters import net_class
 
 
 @net_class
-class RowsOrImagesMixin(ImageInputMixin):
+class RowsOrImagesMixin(ImageReadingMixin, ImageTrainingMixin):
     """Rows, or images of one size; rows of whatever length are no doubtful images."""
 
     def _row_shape(self, n_features, reset):

@@ -57,6 +57,10 @@ class Task(ABC):
     n_outputs: int
     target_dtype: ClassVar[torch.dtype | None] = None
 
+    def fit(self, y, weight) -> None:
+        """Learn what encoding needs to know of the targets of `fit` and their weights."""
+        return None
+
     @abstractmethod
     def encode(self, y) -> np.ndarray:
         """Targets as the loss takes them; a ValueError where they do not fit those of `fit`."""
@@ -106,7 +110,15 @@ class Regression(Task):
         Of the estimator, for errors.
     **options
         What the loss takes.
+
+    Attributes
+    ----------
+    standardize : bool
+        Whether the net and the loss see targets of mean 0 and variance 1; with a log link, which
+        bears no shift, of mean 1.
     """
+
+    standardize = False
 
     def __init__(self, y, loss: str, name: str, **options):
         self.name = name
@@ -123,13 +135,25 @@ class Regression(Task):
             raise ValueError("loss='poisson' needs y >= 0, got negative values.")
         if isinstance(self.loss, HalfGammaDeviance) and (y <= 0).any():
             raise ValueError("loss='gamma' needs y > 0, got values of 0 or less.")
-        return y
+        return (y - self.mean) / self.scale if self.standardize else y
+
+    def fit(self, y, weight):
+        if self.standardize:
+            y = _as_columns(y)
+            self.mean = np.average(y, axis=0, weights=weight)
+            scale = np.sqrt(np.average((y - self.mean) ** 2, axis=0, weights=weight))
+            if self.loss.out_activation == "exp":
+                self.mean, scale = np.zeros_like(self.mean), self.mean
+            self.scale = np.where(scale > 0, scale, 1.0)
 
     def make_loss(self):
         return self.loss
 
     def predict(self, z):
-        return self.loss.activation(z)
+        p = self.loss.activation(z)
+        if not self.standardize:
+            return p
+        return p * torch.as_tensor(self.scale).to(p) + torch.as_tensor(self.mean).to(p)
 
     def decode(self, prediction, like):
         return convert_like(prediction[:, 0] if self.n_outputs == 1 else prediction, like)
@@ -140,6 +164,8 @@ class Regression(Task):
     def score_encoded(self, target, prediction, sample_weight=None):
         if not np.isfinite(prediction).all():
             return np.nan
+        if self.standardize:
+            target = target * self.scale + self.mean
         return self.score(target, prediction, sample_weight)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .interfaces import Backbone
 
-class LectureCNN(nn.Sequential):
+
+class LectureCNN(Backbone):
     """3x3 convolution to 10 channels, 5x5 convolution, each pooled, then 50 units and the outputs.
 
     Each convolution, padded to keep the size, is followed by ReLU and 2x2 max pooling; the layer of
@@ -34,22 +36,25 @@ class LectureCNN(nn.Sequential):
     """
 
     def __init__(self, in_shape: tuple[int, int, int], n_outputs: int):
+        super().__init__()
         channels, height, width = in_shape
         if min(height, width) < 4:
             raise ValueError(
-                f"The lecture's CNN pools twice: images need 4x4 pixels or more, got "
+                f"architecture='lecture' pools twice: it needs images of 4x4 pixels or more, got "
                 f"{height}x{width}."
             )
-        super().__init__(
-            nn.Conv2d(channels, 10, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(10, 10, 5, padding=2),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(10 * (height // 4) * (width // 4), 50, bias=False),
-            nn.ReLU(),
-            nn.Linear(50, n_outputs),
-        )
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 10, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(10, 10, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+            nn.Linear(10 * (height // 4) * (width // 4), 50, bias=False), nn.ReLU(),
+        )  # fmt: skip
+        self.head = nn.Linear(50, n_outputs)
         self.to(memory_format=torch.channels_last)
+
+    def forward_features(self, X):
+        """The 50 hidden units, (n, 50)."""
+        return self.features(X)
+
+    def get_classifier(self):
+        """The last layer."""
+        return self.head

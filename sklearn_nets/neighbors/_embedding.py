@@ -10,15 +10,18 @@ import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from torch import nn
 
 from .._base.estimator import FITTED, TrainableNet
-from .._base.images import check_channels, input_statistics
+from .._base.image_nets import check_channels, init_from_images
+from .._base.images import input_statistics
 from .._base.parameters import NOT_NEGATIVE, POSITIVE, POSITIVE_INT, net_class, parameter
 from .._base.rows_or_images import RowsOrImagesMixin
 from .._base.tasks import Task, flatten_column
 from .._utils.array_api import convert_like
 from .._utils.sklearn_compat import Interval, StrOptions, check_is_fitted, fit_context
 from ..modules.embedding_losses import EMBEDDING_LOSSES, pairwise_distances
+from ..modules.layers import Normalize
 from ..modules.resnet import ResidualCNN
 from ..modules.rows import RowEncoder
 
@@ -49,12 +52,14 @@ class EncoderMixin(RowsOrImagesMixin):
         """The encoder of data like X, (n, channels, height, width)."""
         if self._is_tabular():
             return self._row_encoder(X, weight, n_components)
-        self._n_components = n_components
-        return super()._make_module(X, weight, random_state)
-
-    def _make_architecture(self):
+        norm = Normalize(*input_statistics(X, weight))
         channels = check_channels(self.channels)
-        return ResidualCNN(self.image_shape_, self._n_components, channels, self.depth)
+        cnn = ResidualCNN(self.image_shape_, n_components, channels, self.depth)
+        init_from_images(cnn, norm, X, weight)
+        module = nn.Sequential(norm, cnn)
+        if self.compile:
+            module.compile()
+        return module
 
 
 class EmbeddedLabels(Task):
