@@ -204,7 +204,7 @@ class Rendezvous:
                 if members:
                     self._train(members)
                 else:
-                    self._wake_driver.wait()
+                    self._wake_driver.wait(1.0)  # a signal that another thread gets is seen then
         finally:
             self._warnings.restore()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from math import ceil
 from threading import Event
 
@@ -39,7 +39,7 @@ logger = logging.getLogger("sklearn_nets.stacked")
 
 
 class Cancelled(BaseException):
-    """Training was ended from outside; not an Exception, so that nobody takes it for a failed fit."""
+    """Training was ended from outside; not an Exception, which would count as a failed fit."""
 
 
 def reason_to_train_alone(run: TrainingRun) -> str | None:
@@ -104,9 +104,10 @@ def structure(run: TrainingRun) -> tuple:
     """What the runs of a stack have in common."""
     X, y, _ = run.loader.data
     n_steps = len(run.loader)
+    module, optimizer = run.module, run.optimizer
     return (
-        type(run.module), run.module.activation, tuple(p.shape for p in run.module.parameters()),
-        type(run.net.criterion_), type(run.optimizer), run.optimizer.param_groups[0].get("nesterov"),
+        type(module), module.activation, tuple(p.shape for p in module.parameters()),
+        type(run.net.criterion_), type(optimizer), optimizer.param_groups[0].get("nesterov"),
         X.dtype, y.dtype, y.shape[1:], X.device, n_steps, n_steps > 1 and run.loader.batch_size,
     )  # fmt: skip
 
@@ -150,8 +151,9 @@ def _train_in_threads(stacks, cancelled):
     limit = 1 if n_threads > 1 else None
     with threads(limit), blas_threads(limit), ThreadPoolExecutor(n_threads) as pool:
         try:
-            for future in [pool.submit(train, stack) for stack in stacks]:
-                future.result()
+            pending = {pool.submit(train, stack) for stack in stacks}
+            while pending:  # a wait without end might not see a signal that another thread gets
+                _, pending = wait(pending, timeout=0.1)
         except BaseException:
             cancelled.set()
             raise

@@ -27,7 +27,7 @@ class StackedBatches:
         self.loaders = loaders
         self.size = max(loader.batch_size for loader in loaders)
         self.n_steps = len(loaders[0])
-        self.X, self.y, self.weight = ([t for t in ts] for ts in zip(*(ld.data for ld in loaders)))
+        self.X, self.y, self.weight = (list(ts) for ts in zip(*(ld.data for ld in loaders)))
         rest = (self.n_steps - 1) * self.size
         last = [loader.n_samples - rest for loader in loaders]
         self.counts, self.mask = None, None
