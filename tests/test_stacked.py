@@ -1,18 +1,37 @@
 """Nets trained together by `stacked`: equal to the same nets alone, and no fit in another's way."""
 
+import io
 import threading
 import time
 import warnings
+from collections import Counter
+from contextlib import nullcontext
 
+import joblib
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import get_config
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.ensemble import BaggingClassifier
-from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_validate
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    RandomizedSearchCV,
+    cross_val_predict,
+    cross_validate,
+    learning_curve,
+    permutation_test_score,
+    validation_curve,
+)
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
 
 from sklearn_nets import MLPClassifier, MLPRegressor, stacked
 from sklearn_nets._training import stacked as stacked_module
@@ -167,13 +186,13 @@ def test_what_is_read_of_a_net_is_its_own():
 
 def test_nothing_changes_outside():
     threads, filters, show = torch.get_num_threads(), list(warnings.filters), warnings.showwarning
-    before, config = threading.active_count(), dict(__import__("sklearn").get_config())
+    before, config = threading.active_count(), get_config()
     with stacked():
         cross_val_predict(MLPClassifier(9, **BASE), X, Y, cv=3)
     assert torch.get_num_threads() == threads
     assert warnings.filters == filters
     assert warnings.showwarning is show
-    assert dict(__import__("sklearn").get_config()) == config
+    assert get_config() == config
     deadline = time.monotonic() + 5
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -187,3 +206,148 @@ def test_ensembles_train_as_one(stacks):
         together = bagging.fit(X, Y).predict_proba(X)
     assert sum(stacks) == 8
     assert_allclose(together, alone, atol=1e-9)
+
+
+def learned(model):
+    """The first weights of a net, and how long it was trained."""
+    return model.net_.module_.layers[0].weight.detach().numpy(), model.n_iter_, model.t_
+
+
+def test_partial_fit_goes_on(stacks):
+    def rounds(context):
+        models = [
+            MLPClassifier(9, **BASE, alpha=a, solver=s) for a in (0.1, 1) for s in ("adam", "sgd")
+        ]
+        for i in range(3):
+            some = slice(90 * i, 90 * i + 100)
+            with context():
+                joblib.Parallel()(
+                    joblib.delayed(m.partial_fit)(X[some], Y[some], classes=np.unique(Y))
+                    for m in models
+                )
+        return models
+
+    alone = rounds(nullcontext)
+    assert_equal_nets(rounds(stacked), alone, 1e-9)
+    assert stacks == [2, 2] * 3
+
+
+def test_warm_starts_go_on():
+    def twice(context):
+        models = [MLPClassifier(9, **BASE, alpha=a, warm_start=True) for a in (0.1, 1.0)]
+        for n in (200, 300):
+            with context():
+                joblib.Parallel()(joblib.delayed(m.fit)(X[:n], Y[:n]) for m in models)
+        return models
+
+    assert_equal_nets(twice(stacked), twice(nullcontext), 1e-9)
+
+
+def test_validation_sets_of_their_own(stacks):
+    def fit(context):
+        with context():
+            return joblib.Parallel()(
+                joblib.delayed(MLPClassifier(9, **BASE, early_stopping=early).fit)(
+                    X[:200], Y[:200], X_val=X[200:], y_val=Y[200:], sample_weight_val=WEIGHT[200:]
+                )
+                for early in (True, False, True)
+            )
+
+    ours = fit(stacked)
+    assert stacks == [3]
+    assert_equal_nets(ours, fit(nullcontext), 1e-9)
+
+
+FUNCTIONS = {
+    "random search": lambda m: RandomizedSearchCV(m, {"alpha": [0.1, 1.0, 2.0]}, n_iter=2, cv=3, random_state=0).fit(X, Y).cv_results_["mean_test_score"],
+    "halving search": lambda m: HalvingGridSearchCV(m, {"alpha": [0.1, 1.0, 2.0]}, cv=3, min_resources=120, random_state=0).fit(X, Y).cv_results_["mean_test_score"],
+    "cross_val_predict": lambda m: cross_val_predict(m, X, Y, cv=3, method="predict_proba"),
+    "learning_curve": lambda m: np.array(learning_curve(m, X, Y, cv=3, train_sizes=[0.4, 0.7, 1.0])[1:]),
+    "validation_curve": lambda m: np.array(validation_curve(m, X, Y, param_name="alpha", param_range=[0.1, 1.0], cv=3)),
+    "permutation_test_score": lambda m: permutation_test_score(m, X, Y, cv=3, n_permutations=3, random_state=0)[1],
+    "one vs rest": lambda m: OneVsRestClassifier(m).fit(X, Y).predict_proba(X),
+    "multi-output": lambda m: MultiOutputClassifier(m).fit(X, np.stack([Y % 3, Y // 4], 1)).predict_proba(X)[1],
+    "calibration": lambda m: CalibratedClassifierCV(m, cv=3).fit(X, Y).predict_proba(X),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FUNCTIONS)
+def test_all_that_fits_many_nets(case, stacks):
+    model = MLPClassifier(9, **BASE | {"batch_size": 64, "max_iter": 3})
+    alone = FUNCTIONS[case](model)
+    assert not stacks
+    with stacked():
+        together = FUNCTIONS[case](model)
+    assert max(stacks) > 1
+    assert_allclose(together, alone, atol=1e-9)
+
+
+class Listener(Callback):
+    def initialize(self):
+        self.heard = []
+        return self
+
+    def on_epoch_end(self, net, **kwargs):
+        weight = net.module_.layers[0].weight.detach().numpy().copy()
+        self.heard.append((net.history[-1, "train_loss"], weight))
+
+
+def test_skorch_callbacks_see_their_own_net():
+    model = MLPClassifier(9, **BASE, callbacks=[Listener()])
+
+    def heard():
+        nets = cross_validate(model, X, Y, cv=3, return_estimator=True)["estimator"]
+        return [dict(net.net_.callbacks_)["Listener"].heard for net in nets]
+
+    alone = heard()
+    with stacked():
+        together = heard()
+    for ours, theirs in zip(together, alone):
+        assert len(ours) == len(theirs) == BASE["max_iter"]
+        for (loss, weight), (loss_alone, weight_alone) in zip(ours, theirs):
+            assert_allclose(loss, loss_alone)
+            assert_allclose(weight, weight_alone, atol=1e-9)
+
+
+class Counts:
+    """A callback of scikit-learn that counts the tasks of every estimator."""
+
+    max_propagation_depth = None
+
+    def __init__(self):
+        self.begun = Counter()
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        self.begun[type(estimator).__name__, context.task_name] += 1
+
+    def on_fit_task_end(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+
+def test_callbacks_of_scikit_learn_hear_every_estimator():
+    def counts(context):
+        counter = Counts()
+        models = [MLPClassifier(9, **BASE, alpha=a).set_callbacks(counter) for a in (0.1, 0.2, 0.3)]
+        with context():
+            joblib.Parallel()(joblib.delayed(model.fit)(X, Y) for model in models)
+        return counter.begun
+
+    expected = counts(nullcontext)
+    assert expected["MLPClassifier", "epoch"] == 3 * BASE["max_iter"]
+    assert counts(stacked) == expected
+
+
+def test_the_bar_shows_the_epochs_of_all(monkeypatch):
+    written = io.StringIO()
+    monkeypatch.setattr(written, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr", written)
+    monkeypatch.setenv("TERM", "xterm")
+    with stacked(progress=True):
+        cross_validate(MLPClassifier(9, **BASE), X, Y, cv=3)
+    assert f"{3 * BASE['max_iter']}/{3 * BASE['max_iter']}" in written.getvalue()
