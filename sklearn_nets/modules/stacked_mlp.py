@@ -100,7 +100,7 @@ class StackedMLPGradient:
         squares = 0.0
         for W, _, grad_W, _ in self.layers:
             grad_W.addcmul_(W, strength[:, None, None])
-            squares = squares + W.square().sum((1, 2))
+            squares = squares + torch.linalg.vector_norm(W, dim=(1, 2)).square_()
         return value.addcmul_(squares, strength * n, value=0.5)
 
 
