@@ -24,14 +24,16 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_nets import MLPClassifier, stacked
 
-N_NETS, N_EPOCHS = 100, 60
+N_NETS, N_EPOCHS = 100, 100
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
-    X, y % 2, train_size=400, random_state=0, stratify=y
+    X, y % 2, train_size=300, random_state=0, stratify=y
 )
 net = make_pipeline(
     StandardScaler(),
-    MLPClassifier(50, max_iter=N_EPOCHS, tol=0, n_iter_no_change=N_EPOCHS, random_state=0),
+    MLPClassifier(
+        50, learning_rate_init=0.01, max_iter=N_EPOCHS, n_iter_no_change=N_EPOCHS, random_state=0
+    ),
 )
 
 # %%

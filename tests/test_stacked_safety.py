@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
-from sklearn_nets import MLPClassifier, stacked, stacked_training
+from sklearn_nets import CNNClassifier, MLPClassifier, ViTClassifier, stacked, stacked_training
 from sklearn_nets._training import stacked_training as training_module
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -314,3 +314,24 @@ def test_every_way_to_call_joblib():
         assert_allclose(in_time(lambda options=options: work(**options)), expected)
     with pytest.raises(ValueError, match="n_jobs == 0"):
         work(n_jobs=0)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        CNNClassifier((4,), max_iter=2, random_state=0),
+        ViTClassifier(embed_dim=8, depth=1, num_heads=2, dropout=0.3, max_iter=2, random_state=0),
+    ],
+)
+def test_image_nets_train_alone_and_say_so(model, caplog):
+    images = X.reshape(-1, 8, 8)
+    expected = cross_val_score(model, images, Y, cv=2)
+    caplog.set_level(logging.INFO, "sklearn_nets.stacked")
+
+    def work():
+        with stacked():
+            return cross_val_score(model, images, Y, cv=2)
+
+    assert_array_equal(in_time(work), expected)
+    assert len(caplog.records) == 2
+    assert all("is not stacked" in record.getMessage() for record in caplog.records)
