@@ -351,3 +351,20 @@ def test_the_bar_shows_the_epochs_of_all(monkeypatch):
     with stacked(progress=True):
         cross_validate(MLPClassifier(9, **BASE), X, Y, cv=3)
     assert f"{3 * BASE['max_iter']}/{3 * BASE['max_iter']}" in written.getvalue()
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_any_number_of_threads_and_size_of_stacks(n_threads, stacks, monkeypatch):
+    model = MLPClassifier(9, **BASE | {"early_stopping": True, "n_iter_no_change": 1})
+    search = GridSearchCV(
+        model, {"alpha": [0.1, 1.0, 2.0], "random_state": [0, 1]}, cv=2, refit=False
+    )
+    alone = search.fit(X, Y).cv_results_["mean_test_score"]
+    monkeypatch.setattr(stacked_module, "n_worker_threads", lambda: n_threads)
+    for cache in (1, 2**17, 2**30):
+        monkeypatch.setattr(stacked_module, "CACHE", cache)
+        with stacked():
+            together = search.fit(X, Y).cv_results_["mean_test_score"]
+        assert_array_equal(together, alone)
+    assert sum(stacks) == 3 * 12
+    assert max(stacks) <= -(-12 // n_threads)
