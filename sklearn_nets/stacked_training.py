@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import joblib
 from joblib.parallel import ParallelBackendBase, get_active_backend
 
+from ._training.admission import StackedTraining
 from ._training.rendezvous import Rendezvous
-from ._training.stacked_training import StackedTraining
 
 MAX_NETS = 1000  # as many are prepared at a time, each in a thread of its own
 
@@ -45,7 +45,9 @@ def stacked(progress: bool = False) -> Iterator[None]:
 
     Notes
     -----
-    A fit must not wait for a lock that another fit holds while it trains.
+    Times of single fits (``mean_fit_time``) count the wait for the others. A fit must not wait for
+    a lock that another fit holds while it trains. Functions of scikit-learn that ask joblib in how
+    many pieces to cut their work (`pairwise_distances`, forests) cut it into many small ones.
 
     Examples
     --------
@@ -53,12 +55,12 @@ def stacked(progress: bool = False) -> Iterator[None]:
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.model_selection import GridSearchCV
     >>> X, y = load_iris(return_X_y=True)
-    >>> mlp = sklearn_nets.MLPClassifier(20, learning_rate_init=0.05, max_iter=30, tol=0.1,
+    >>> mlp = sklearn_nets.MLPClassifier(20, learning_rate_init=0.05, max_iter=60, tol=0.1,
     ...                                  random_state=0)
     >>> search = GridSearchCV(mlp, {"alpha": [1e-4, 1e-2, 1.0]})
     >>> with sklearn_nets.stacked():
-    ...     search.fit(X, y).best_score_.round(1).item()
-    1.0
+    ...     bool(search.fit(X, y).best_score_ > 0.9)
+    True
     """
     if isinstance(get_active_backend()[0], StackedBackend):  # also inside one of the fits
         yield

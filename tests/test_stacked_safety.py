@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_digits
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
@@ -22,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
 from sklearn_nets import CNNClassifier, MLPClassifier, ViTClassifier, stacked, stacked_training
-from sklearn_nets._training import stacked_training as training_module
+from sklearn_nets._training import admission
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X, Y = load_digits(return_X_y=True)
@@ -275,7 +276,7 @@ def test_blocks_inside_each_other_are_one():
 
 def test_memory_bounds_what_waits(monkeypatch, caplog):
     X_fold = 133 * 64 * 8
-    monkeypatch.setattr(training_module, "available_memory", lambda device: 4 * 4 * X_fold)
+    monkeypatch.setattr(admission, "available_memory", lambda device: 4 * 4 * X_fold)
     model = MLPClassifier(**BASE)
     caplog.set_level(logging.INFO, "sklearn_nets.stacked")
     search = GridSearchCV(model, {"alpha": [0.1, 0.2, 0.3, 0.4]}, cv=3)
@@ -314,6 +315,18 @@ def test_every_way_to_call_joblib():
         assert_allclose(in_time(lambda options=options: work(**options)), expected)
     with pytest.raises(ValueError, match="n_jobs == 0"):
         work(n_jobs=0)
+
+
+def test_sparse_rows_train_alone(caplog):
+    caplog.set_level(logging.INFO, "sklearn_nets.stacked")
+    expected = cross_val_score(MLPClassifier(**BASE), csr_array(X), Y, cv=3)
+
+    def work():
+        with stacked():
+            return cross_val_score(MLPClassifier(**BASE), csr_array(X), Y, cv=3)
+
+    assert_array_equal(in_time(work), expected)
+    assert ["sparse" in record.getMessage() for record in caplog.records] == [True] * 3
 
 
 @pytest.mark.parametrize(

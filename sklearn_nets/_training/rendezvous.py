@@ -16,8 +16,8 @@ import warnings
 from collections import deque
 from collections.abc import Callable
 
+from .admission import StackedTraining
 from .run import TrainingRun
-from .stacked_training import StackedTraining
 
 _here = threading.local()  # `member`: what this thread is to a rendezvous
 
@@ -226,11 +226,12 @@ class Rendezvous:
                 mine = self._is_full() and task in task.call.tasks
                 if mine:
                     task.call.tasks.remove(task)
-                elif not task.done:
+                wait = not mine and not task.done
+                if wait:
                     self._asking[member] = task
             if mine:
                 self._run_in(member, task)
-            elif member in self._asking:
+            elif wait:
                 self._pause(member)
 
     def _run_in(self, member, task):

@@ -29,6 +29,7 @@ from .optimizers import SGD, Adam
 from .run import TrainingRun
 from .stacked_batches import StackedBatches
 from .stacked_weights import StackedWeights
+from .threads import choose_threads
 
 CACHE = (
     2**22
@@ -148,7 +149,9 @@ def _train_in_threads(stacks, cancelled):
     n_threads = min(len(stacks), n_worker_threads())
     if any(stack.device.type != "cpu" for stack in stacks):
         n_threads = 1
-    limit = 1 if n_threads > 1 else None
+    # set once for all; where there are fewer stacks than cores, large nets share what is left
+    wanted = [choose_threads(stack.runs[0]) or 1 for stack in stacks]
+    limit = max(1, min(wanted) // n_threads)
     with threads(limit), blas_threads(limit), ThreadPoolExecutor(n_threads) as pool:
         try:
             pending = {pool.submit(train, stack) for stack in stacks}

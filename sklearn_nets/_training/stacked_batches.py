@@ -27,32 +27,32 @@ class StackedBatches:
         self.loaders = loaders
         self.size = max(loader.batch_size for loader in loaders)
         self.n_steps = len(loaders[0])
-        self.X, self.y, self.weight = (list(ts) for ts in zip(*(ld.data for ld in loaders)))
+        X, y, weight = (list(tensors) for tensors in zip(*(loader.data for loader in loaders)))
+        if any(w is not None for w in weight):
+            dtype = next(w.dtype for w in weight if w is not None)
+            weight = [
+                x.new_ones(len(x), dtype=dtype) if w is None else w for x, w in zip(X, weight)
+            ]
+        self.X, self.y = StackedRows(X), StackedRows(y)
+        self.weight = None if weight[0] is None else StackedRows(weight)
+        self.device = X[0].device
         rest = (self.n_steps - 1) * self.size
         last = [loader.n_samples - rest for loader in loaders]
+        self.n_places = rest + max(last)
         self.counts, self.mask = None, None
         if len(set(last)) > 1:
             self.counts = last
             places = np.arange(max(last)) < np.array(last)[:, None]
-            self.mask = torch.from_numpy(places).to(self.X[0].device)
-        self.n_places = rest + max(last)
-        if all(weight is None for weight in self.weight):
-            self.weight = None
-        else:
-            dtype = next(weight.dtype for weight in self.weight if weight is not None)
-            self.weight = [
-                X.new_ones(len(X), dtype=dtype) if weight is None else weight
-                for X, weight in zip(self.X, self.weight)
-            ]
+            self.mask = torch.from_numpy(places).to(self.device)
 
     def __iter__(self) -> Iterator[tuple]:
         orders = np.stack([self._next_order(loader) for loader in self.loaders])
         same = bool((orders == orders[0]).all()) and self.mask is None
-        index = torch.from_numpy(orders[:1] if same else orders).to(self.X[0].device)
+        index = torch.from_numpy(orders[:1] if same else orders).to(self.device)
         for step in range(self.n_steps):
             rows = index[:, step * self.size : (step + 1) * self.size]
-            X, y = _gather(self.X, rows), _gather(self.y, rows)
-            weight = None if self.weight is None else _gather(self.weight, rows)
+            X, y = self.X.gather(rows), self.y.gather(rows)
+            weight = None if self.weight is None else self.weight.gather(rows)
             if self.mask is None or step < self.n_steps - 1:
                 yield X, y, weight, None
             else:
@@ -67,18 +67,38 @@ class StackedBatches:
         return places
 
 
-def _gather(tensors, rows):
-    """Rows of every net's tensor, (n_nets, n, ...); one line of rows stands for all nets."""
-    first = tensors[0]
-    if all(tensor is first for tensor in tensors):
-        if len(rows) == 1:
-            return first.index_select(0, rows[0]).expand(len(tensors), *_batch_shape(first, rows))
-        return first.index_select(0, rows.reshape(-1)).unflatten(0, rows.shape)
-    batch = first.new_empty(len(tensors), *_batch_shape(first, rows))
-    for i, tensor in enumerate(tensors):
-        torch.index_select(tensor, 0, rows[i if len(rows) > 1 else 0], out=batch[i])
-    return batch
+class StackedRows:
+    """Rows of several nets, which may be rows of the same tensor.
 
+    Parameters
+    ----------
+    tensors : list of tensor of shape (n_samples, ...)
+        One for each net.
+    """
 
-def _batch_shape(tensor, rows):
-    return (rows.shape[1], *tensor.shape[1:])
+    def __init__(self, tensors):
+        self.tensors, self.offsets = tensors, None
+        distinct = {id(tensor): tensor for tensor in tensors}
+        # on an accelerator one launch gathers for all; on the host a copy would cost more
+        self.together = len(distinct) == 1 or tensors[0].device.type != "cpu"
+        if self.together and len(distinct) > 1:
+            starts = np.cumsum([0, *(len(tensor) for tensor in distinct.values())])
+            first = dict(zip(distinct, starts))
+            offsets = np.array([first[id(tensor)] for tensor in tensors])[:, None]
+            self.offsets = torch.from_numpy(offsets).to(tensors[0].device)
+            self.tensors = [torch.cat(list(distinct.values()))] * len(tensors)
+
+    def gather(self, rows):
+        """Rows of every net, (n_nets, n, ...); one line of `rows` stands for all nets."""
+        first, n_nets = self.tensors[0], len(self.tensors)
+        shape = rows.shape[1], *first.shape[1:]
+        if self.offsets is not None:
+            rows = rows + self.offsets
+        if self.together and len(rows) == 1:
+            return first.index_select(0, rows[0]).expand(n_nets, *shape)
+        if self.together:
+            return first.index_select(0, rows.reshape(-1)).view(n_nets, *shape)
+        batch = first.new_empty(n_nets, *shape)
+        for tensor, order, out in zip(self.tensors, rows.expand(n_nets, -1), batch):
+            torch.index_select(tensor, 0, order, out=out)
+        return batch

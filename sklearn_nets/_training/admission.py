@@ -1,4 +1,4 @@
-"""What a rendezvous does with the runs that wait in it: one tensor for equal data, and training."""
+"""Which runs wait at a rendezvous, in how much memory, and what trains them."""
 
 from __future__ import annotations
 
