@@ -11,6 +11,7 @@ from .neural_network import MLPRegressor as MLPRegressor
 from .segmentation import PixelClassifier as PixelClassifier
 from .segmentation import SegmentationDisplay as SegmentationDisplay
 from .segmentation import SegmentationNet as SegmentationNet
+from .stacked_training import stacked as stacked
 from .svm import LinearSVC as LinearSVC
 from .vision import CNNClassifier as CNNClassifier
 from .vision import CNNRegressor as CNNRegressor

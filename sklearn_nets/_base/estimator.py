@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 
 from .._training.lbfgs import train_lbfgs
 from .._training.loop import train
+from .._training.rendezvous import current_rendezvous
 from .._training.run import TrainingRun
 from .._utils.array_api import from_array_api, is_tensor, namespace_and_device, to_numpy, to_tensor
 from .._utils.sklearn_compat import check_is_fitted, fit_context
@@ -117,7 +118,8 @@ class BaseNet(Preparation, CallbackSupportMixin, BaseEstimator):
         """The way to train."""
         if self.solver == "lbfgs":
             return partial(train_lbfgs, max_fun=self.max_fun)
-        return train
+        rendezvous = current_rendezvous()  # of the `stacked` block that this thread belongs to
+        return train if rendezvous is None else partial(train, run_all_epochs=rendezvous.train)
 
     def _train(self, run, X, y, sample_weight):
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
