@@ -256,6 +256,37 @@ def auc_components(positive: np.ndarray, scores: np.ndarray) -> tuple[float, np.
     return auc, influence
 
 
+def paired_proportions(b: int, c: int, n: int, confidence: float = 0.95) -> Difference:
+    """The difference of two proportions on the same samples.
+
+    Parameters
+    ----------
+    b, c : int
+        How many of the samples only the first, and only the second got right.
+    n : int
+        The number of samples.
+    confidence : float, default=0.95
+        The confidence level.
+
+    Returns
+    -------
+    Difference
+        The interval is Bonett and Price's adjusted Wald interval [1]_, the p-value McNemar's exact.
+
+    References
+    ----------
+    .. [1] D. G. Bonett, R. M. Price, "Adjusted Wald Confidence Interval for a Difference of
+       Binomial Proportions Based on Paired Data", Journal of Educational and Behavioral Statistics
+       37, 2012.
+    """
+    first, second = (b + 1) / (n + 2), (c + 1) / (n + 2)
+    half = stats.norm.isf((1 - confidence) / 2) * np.sqrt(
+        (first + second - (first - second) ** 2) / (n + 2)
+    )
+    center, p = first - second, mcnemar_test(b, c)["p_exact"]
+    return Difference((b - c) / n, float(center - half), float(center + half), p, "McNemar")
+
+
 def normal_difference(mean: float, std: float, confidence: float, method: str) -> Difference:
     """A difference whose estimate is normally distributed."""
     half = stats.norm.isf((1 - confidence) / 2) * std
@@ -266,25 +297,23 @@ def normal_difference(mean: float, std: float, confidence: float, method: str) -
 # -- bootstrap
 
 
-def bootstrap(cases: np.ndarray, statistic, n_resamples: int = 2000, seed: int = 0) -> np.ndarray:
-    """Resample cases (samples or images) with replacement; the statistic of every resample.
+def bootstrap_sums(cases: np.ndarray, n_resamples: int = 2000, seed: int = 0) -> np.ndarray:
+    """Resample cases (samples or images) with replacement, and add up what they hold.
 
     Parameters
     ----------
     cases : ndarray of shape (n_cases, d)
-        What each case adds to the sums that the statistic is a function of.
-    statistic : callable
-        From sums of shape (..., d) to values of shape (...).
+        What each case adds to the sums that a metric is a function of.
     n_resamples : int, default=2000
         How often.
     seed : int, default=0
-        Of the resampling; two estimators with the same cases are resampled alike.
+        Of the resampling: with the same seed, two estimators on the same cases are resampled alike.
 
     Returns
     -------
-    ndarray of shape (n_resamples,)
+    ndarray of shape (n_resamples, d)
     """
-    n, rng, values = len(cases), np.random.default_rng(seed), []
+    n, rng, sums = len(cases), np.random.default_rng(seed), []
     chunk = max(1, 4_000_000 // n)
     cases = np.asarray(cases, dtype=float)
     for start in range(0, n_resamples, chunk):
@@ -292,52 +321,49 @@ def bootstrap(cases: np.ndarray, statistic, n_resamples: int = 2000, seed: int =
         drawn = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
         weights = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
         # One product of matrices instead of 2,000 gathers.
-        values.append(statistic(weights.astype(float) @ cases))
-    return np.concatenate(values)
+        sums.append(weights.astype(float) @ cases)
+    return np.concatenate(sums)
 
 
 def bca_interval(
-    cases: np.ndarray, statistic, confidence: float = 0.95, n_resamples: int = 2000, seed: int = 0
+    observed: float, resampled: np.ndarray, without_one: np.ndarray, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """The bias-corrected and accelerated bootstrap interval [1]_; parameters as in `bootstrap`.
+    """The bias-corrected and accelerated bootstrap interval [1]_.
+
+    Parameters
+    ----------
+    observed : float
+        The statistic of the cases themselves.
+    resampled : ndarray of shape (n_resamples,)
+        The statistic of every resample.
+    without_one : ndarray of shape (n_cases,)
+        The statistic with each of the cases left out.
+    confidence : float, default=0.95
+        The confidence level.
+
+    Returns
+    -------
+    low, high : float
 
     References
     ----------
     .. [1] B. Efron, R. J. Tibshirani, "An Introduction to the Bootstrap", 1993, section 14.3.
     """
-    values = bootstrap(cases, statistic, n_resamples, seed)
-    total = np.asarray(cases, dtype=float).sum(axis=0)
-    observed = statistic(total)
-    if np.ptp(values) == 0 or len(cases) < 2:
-        return float(values.min()), float(values.max())
-    share = (np.mean(values < observed) + np.mean(values <= observed)) / 2
-    bias = stats.norm.ppf(np.clip(share, 0.5 / n_resamples, 1 - 0.5 / n_resamples))
-    without_one = statistic(total - cases)
+    n = len(resampled)
+    if np.ptp(resampled) == 0:
+        return float(resampled[0]), float(resampled[0])
+    share = (np.mean(resampled < observed) + np.mean(resampled <= observed)) / 2
+    bias = stats.norm.ppf(np.clip(share, 0.5 / n, 1 - 0.5 / n))
     centered = without_one.mean() - without_one
     spread = np.sum(centered**2) ** 1.5
     acceleration = np.sum(centered**3) / (6 * spread) if spread > 0 else 0.0
     z = bias + stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
     levels = stats.norm.cdf(bias + z / (1 - acceleration * z))
-    low, high = np.quantile(values, levels)
+    low, high = np.quantile(resampled, levels)
     return float(low), float(high)
 
 
-def bootstrap_difference(
-    cases: np.ndarray, others: np.ndarray, statistic, confidence: float = 0.95, n_resamples=2000
-) -> Difference:
-    """The difference of a statistic between two estimators on the same cases, resampled together.
-
-    The p-value is twice the smaller share of resamples on either side of 0, at least
-    ``2 / (n_resamples + 1)``.
-    """
-    d, both = cases.shape[1], np.hstack([cases, others])
-
-    def difference(sums):
-        return statistic(sums[..., :d]) - statistic(sums[..., d:])
-
-    mean = float(difference(both.sum(axis=0)))
-    values = bootstrap(both, difference, n_resamples)
-    low, high = bca_interval(both, difference, confidence, n_resamples)
-    tail = min(np.count_nonzero(values <= 0), np.count_nonzero(values >= 0))
-    p = min(1.0, 2 * (tail + 1) / (n_resamples + 1))
-    return Difference(mean, low, high, p, "paired bootstrap")
+def bootstrap_p(resampled: np.ndarray) -> float:
+    """The two-sided p-value of no difference: twice the smaller share of resamples beyond 0."""
+    tail = min(np.count_nonzero(resampled <= 0), np.count_nonzero(resampled >= 0))
+    return min(1.0, 2 * (tail + 1) / (len(resampled) + 1))
