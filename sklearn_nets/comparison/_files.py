@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ from tempfile import NamedTemporaryFile
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 import numpy as np
+import pandas as pd
 
 CONTENTS = "contents.json"
 
@@ -43,8 +45,6 @@ def write_archive(path: Path, contents: dict, arrays: dict[str, np.ndarray]) -> 
     ValueError
         If an array or a value could only be stored by pickle.
     """
-    import io
-
     buffer = io.BytesIO()
     with ZipFile(buffer, "w", ZIP_DEFLATED) as archive:
         archive.writestr(CONTENTS, json.dumps(contents, default=_plain))
@@ -58,7 +58,7 @@ def _plain(value):
     """Numbers of numpy's and pandas' as JSON."""
     if isinstance(value, np.generic):
         return value.item()
-    if value is None or value != value or repr(value) == "<NA>":
+    if value is pd.NA:
         return None
     raise ValueError(f"Cannot store {value!r} of type {type(value).__name__} without pickle.")
 

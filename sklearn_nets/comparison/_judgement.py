@@ -161,12 +161,32 @@ def verdict(comparison, table: pd.DataFrame, metric: str, confidence: float) -> 
     if table.empty:
         return f"Only {comparison.names[0]} was judged: there is nothing to compare it with."
     leader = ranking(comparison, metric)[0]
-    told = [
-        _sentence(comparison, row, metric, confidence)
-        for row in rows_of(table[table["first"] == leader])
-    ]
+    rows = list(rows_of(table[table["first"] == leader]))
+    apart = [row for row in rows if not _is_open(row)]
+    told = [_sentence(comparison, row, metric, confidence) for row in apart]
     told.sort(key=lambda sentence: " beats " not in sentence)  # what is certain comes first
+    undecided = [row for row in rows if _is_open(row)]
+    if len(undecided) > 3:  # as many sentences would not be read
+        told.append(_joint_sentence(undecided))
+    else:
+        told += [_sentence(comparison, row, metric, confidence) for row in undecided]
     return "; ".join(told) + "."
+
+
+def _is_open(row) -> bool:
+    """Whether a pair is neither told apart nor practically equal."""
+    return not (np.isnan(row.p) or row.p_equal > 1 - ALPHA or row.p_holm < ALPHA)
+
+
+def _joint_sentence(rows) -> str:
+    """One sentence for several that cannot be told from the leader."""
+    names = ", ".join(str(row.second) for row in rows)
+    least = min(rows, key=lambda row: row.more_samples)
+    told = f"{least.first} cannot be told apart from {names} on this data"
+    if not np.isfinite(least.more_samples):
+        return told
+    more = _rounded(least.more_samples)
+    return f"{told}: it would take about {more} more samples for {least.second}, more for the rest"
 
 
 def _sentence(comparison, row, metric, confidence) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ._metrics import Answer, Evidence
 
-MAX_LATENCY_CALLS, MAX_LATENCY_SECONDS = 20, 0.05
+MAX_LATENCY_CALLS, MAX_LATENCY_SECONDS = 20, 0.02
 
 
 def take(X, indices):

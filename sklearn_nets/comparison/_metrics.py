@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 from sklearn.metrics import get_scorer
 
 from . import _statistics
@@ -164,35 +165,44 @@ class HitRate(SumMetric):
 class RocAuc(Metric):
     """The area under the ROC curve; of several classes, the mean of each against the rest."""
 
-    def _components(self, evidence):
-        if evidence.answer.scores is None:
-            return np.nan, None
-        found = []
-        for scores, positive in one_against_rest(evidence):
-            if positive.any() and not positive.all():
-                found.append(_statistics.auc_components(positive, scores))
-        if not found:
-            return np.nan, None
-        areas, influences = zip(*found)
-        return float(np.mean(areas)), np.mean(influences, axis=0)
-
     def score(self, evidence):
-        return self._components(evidence)[0]
+        if evidence.answer.scores is None:
+            return np.nan
+        scores, positive = one_against_rest(evidence)
+        n_positive = positive.sum(axis=0)
+        n_pairs = n_positive * (len(positive) - n_positive)
+        # Mann and Whitney: a sum of ranks counts the pairs in the right order.
+        ranks = np.where(positive, rankdata(scores, axis=0), 0).sum(axis=0)
+        hits = ranks - n_positive * (n_positive + 1) / 2
+        known = n_pairs > 0  # only classes that occur, and not alone
+        return float(np.mean(hits[known] / n_pairs[known])) if known.any() else np.nan
+
+    def _influence(self, evidence):
+        """How much each sample moves the score."""
+        scores, positive = one_against_rest(evidence)
+        known = positive.any(axis=0) & ~positive.all(axis=0)
+        return np.mean(
+            [
+                _statistics.auc_components(positive[:, k], scores[:, k])[1]
+                for k in np.flatnonzero(known)
+            ],
+            axis=0,
+        )
 
     def interval(self, evidence, confidence):
-        auc, influence = self._components(evidence)
+        auc = self.score(evidence)
         if np.isnan(auc):
             return NO_INTERVAL
-        std = np.sqrt(np.sum(influence**2))
+        std = np.sqrt(np.sum(self._influence(evidence) ** 2))
         _, low, high, *_ = _statistics.normal_difference(auc, std, confidence, "DeLong")
         return Interval(max(low, 0.0), min(high, 1.0), "DeLong")
 
     def difference(self, first, second, confidence):
-        (auc, influence), (other, influence_too) = map(self._components, (first, second))
-        if np.isnan(auc - other):
+        mean = self.score(first) - self.score(second)
+        if np.isnan(mean):
             return super().difference(first, second, confidence)
-        std = np.sqrt(np.sum((influence - influence_too) ** 2))
-        return _statistics.normal_difference(auc - other, std, confidence, "DeLong")
+        std = np.sqrt(np.sum((self._influence(first) - self._influence(second)) ** 2))
+        return _statistics.normal_difference(mean, std, confidence, "DeLong")
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,7 +254,7 @@ class AveragePrecision(ResampledMetric):
             return np.full(len(rows), np.nan)
         weights = np.stack([np.bincount(r, minlength=n) for r in rows])
         found = []
-        for scores, positive in one_against_rest(evidence):
+        for scores, positive in zip(*(part.T for part in one_against_rest(evidence))):
             order = np.argsort(-scores, kind="stable")
             # Samples of equal score come in together: counts are read where a group ends.
             ends = np.append(np.flatnonzero(np.diff(scores[order])), n - 1)
@@ -306,9 +316,8 @@ class Replay:
         raise AttributeError(name)
 
 
-def one_against_rest(evidence: Evidence):
+def one_against_rest(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     """Scores and truth of each class against the others; of two classes, of the second only."""
     scores, classes = evidence.answer.scores, evidence.problem.classes
-    for k, c in enumerate(classes):
-        if len(classes) > 2 or k == 1:
-            yield scores[:, k], evidence.y == c
+    kept = slice(1 if len(classes) == 2 else 0, None)
+    return scores[:, kept], evidence.y[:, None] == classes[kept]

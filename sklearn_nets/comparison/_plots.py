@@ -6,6 +6,7 @@ dashes, so that figures can be read in grey.
 
 from __future__ import annotations
 
+import io
 import re
 
 import numpy as np
@@ -269,7 +270,7 @@ def figures(comparison) -> list[dict[str, str]]:
         if kind == "learning_curve" and comparison.learning_curves is None:
             continue  # it takes more fits: drawn if they were asked for
         with rc_context(_page_style(f"{id(comparison)}{kind}")):
-            figure = Figure(figsize=_size(comparison, kind), layout="constrained")
+            figure = Figure(figsize=(4.4, 3.2), layout="constrained")
             _draw(comparison, kind, figure.subplots())
             svg = _inline_svg(figure, label(kind))
         found.append({"title": TITLES[kind], "caption": KINDS[kind].caption, "svg": svg})
@@ -304,8 +305,6 @@ def _page_style(salt: str) -> dict:
 
 def _inline_svg(figure, title: str) -> str:
     """A figure as SVG inside of HTML: in the page's ink, without what points elsewhere."""
-    import io
-
     buffer = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)

@@ -162,7 +162,11 @@ class Comparison:
         -------
         ndarray of shape (n_folds,)
         """
-        return self.folds.loc[self.folds["estimator"] == name, metric].to_numpy(dtype=float)
+        key = ("scores", name, metric)
+        if key not in self._kept:
+            rows = self.folds["estimator"] == name
+            self._kept[key] = self.folds.loc[rows, metric].to_numpy(dtype=float)
+        return self._kept[key]
 
     def evidence(self, name: str, fold: int) -> Evidence:
         """Truth and answers of one estimator on one fold, as metrics take them."""

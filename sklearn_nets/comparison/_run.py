@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -89,14 +90,11 @@ def run_folds(estimators, X, problem, splits, *, n_jobs, progress, checkpoint) -
     run = _run_serially if effective_n_jobs(n_jobs) == 1 else _run_in_processes
     with (
         live_progress(list(estimators), len(splits), progress) as show,
-        noticed_interrupts() as interrupted,
+        noticed_interrupts() as interrupted,suppress(KeyboardInterrupt)
     ):
-        try:
-            run(
-                estimators, X, problem, splits, done, outcome, checkpoint, show, interrupted, n_jobs
-            )
-        except KeyboardInterrupt:
-            pass
+        run(
+            estimators, X, problem, splits, done, outcome, checkpoint, show, interrupted, n_jobs
+        )
     n_folds = len(splits)
     for name in estimators:
         if name in outcome.failures:

@@ -27,7 +27,8 @@ class Problem(ABC):
     ignore_index : int or str, optional
         The value of entries that are not judged, where targets have several entries.
     scoring : str or list of str, optional
-        scikit-learn scorers, or metrics of the problem, to judge by; the first ranks the estimators.
+        scikit-learn scorers, or metrics of the problem, to judge by; the first ranks the
+        estimators.
 
     Attributes
     ----------
@@ -50,7 +51,7 @@ class Problem(ABC):
     default_metric: ClassVar[str]
     default_shown: ClassVar[tuple[str, ...]]
     estimator_type: ClassVar[str | None] = None  # in scikit-learn's tags
-    plots: ClassVar[tuple[str, ...]] = ("scores", "loss", "score", "learning_curve", "cost")
+    plots: ClassVar[tuple[str, ...]] = ("loss", "score", "learning_curve", "cost")
 
     def __init__(self, y, ignore_index=None, scoring=None):
         self.y, self.ignore_index = y, ignore_index

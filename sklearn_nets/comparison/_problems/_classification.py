@@ -32,7 +32,7 @@ class Classification(LabelProblem):
     default_shown = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
     unit, counted = "samples", "Counts of samples"
     plots = (
-        "scores", "precision_recall", "calibration", "loss", "score", "learning_curve", "cost"
+        "precision_recall", "calibration", "loss", "score", "learning_curve", "cost"
     )  # fmt: skip
 
     @classmethod

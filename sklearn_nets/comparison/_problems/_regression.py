@@ -34,7 +34,7 @@ class Regression(Problem):
     estimator_type = "regressor"
     default_metric = "r2"
     default_shown = ("r2", "mae", "rmse")
-    plots = ("scores", "predicted", "loss", "score", "learning_curve", "cost")
+    plots = ("predicted", "loss", "score", "learning_curve", "cost")
 
     @classmethod
     def recognizes(cls, y, estimators):
