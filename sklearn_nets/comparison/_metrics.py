@@ -309,11 +309,15 @@ class Replay:
         return True
 
     def __getattr__(self, name):
-        if name in ("predict", "predict_proba", "decision_function"):
-            values = self.__dict__["_available"].get(name)
-            if values is not None:
-                return lambda rows: values[rows]
-        raise AttributeError(name)
+        values = self.__dict__.get("_available", {}).get(name)
+        if values is None:
+            raise AttributeError(name)
+
+        def answer(rows):
+            return values[rows]
+
+        answer.__name__ = name  # scikit-learn asks which method it was given
+        return answer
 
 
 def one_against_rest(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:

@@ -90,11 +90,10 @@ def run_folds(estimators, X, problem, splits, *, n_jobs, progress, checkpoint) -
     run = _run_serially if effective_n_jobs(n_jobs) == 1 else _run_in_processes
     with (
         live_progress(list(estimators), len(splits), progress) as show,
-        noticed_interrupts() as interrupted,suppress(KeyboardInterrupt)
+        noticed_interrupts() as interrupted,
+        suppress(KeyboardInterrupt),
     ):
-        run(
-            estimators, X, problem, splits, done, outcome, checkpoint, show, interrupted, n_jobs
-        )
+        run(estimators, X, problem, splits, done, outcome, checkpoint, show, interrupted, n_jobs)
     n_folds = len(splits)
     for name in estimators:
         if name in outcome.failures:

@@ -119,6 +119,8 @@ class Classification(LabelProblem):
         if p is None:
             return np.full((len(evidence.y), 2), np.nan)
         true = np.searchsorted(self.classes, evidence.y)
+        if p.shape[1] == 2:  # scorers hand on the second column only
+            p = np.stack([1 - p[:, 1], p[:, 1]], axis=1)
         p = p / np.maximum(p.sum(axis=1, keepdims=True), 1e-300)
         eps = np.finfo(p.dtype).eps
         log_loss = -np.log(np.clip(p[np.arange(len(p)), true], eps, 1 - eps))
