@@ -1,6 +1,7 @@
 from .accel import patch_sklearn as patch_sklearn
 from .accel import unpatch_sklearn as unpatch_sklearn
 from .comparison import Comparison as Comparison
+from .comparison import ComparisonAcrossDatasets as ComparisonAcrossDatasets
 from .comparison import compare as compare
 from .datasets import make_digit_scenes as make_digit_scenes
 from .neighbors import KNeighborsClassifier as KNeighborsClassifier

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.svm import SVC
 
-from sklearn_nets.comparison import _ranks, _statistics
+from sklearn_nets.comparison import _bootstrap, _ranks, _statistics
 
 
 @pytest.fixture(scope="module")
@@ -172,8 +172,8 @@ LAW_SCHOOLS = np.array(
 
 
 def bca(cases, statistic, confidence=0.95, n_resamples=2000, seed=0):
-    total, resampled = cases.sum(axis=0), _statistics.bootstrap_sums(cases, n_resamples, seed)
-    return _statistics.bca_interval(
+    total, resampled = cases.sum(axis=0), _bootstrap.bootstrap_sums(cases, n_resamples, seed)
+    return _bootstrap.bca_interval(
         statistic(total), statistic(resampled), statistic(total - cases), confidence
     )
 
@@ -205,7 +205,7 @@ def test_two_thousand_resamples_of_a_thousand_images_in_two_seconds():
     rng = np.random.default_rng(0)
     hits = rng.integers(0, 500, (1000, 12))
     cases = np.hstack([hits, hits + rng.integers(0, 200, (1000, 12)), hits + 100])
-    _statistics.bootstrap_sums(cases, 10)
+    _bootstrap.bootstrap_sums(cases, 10)
     start = time.process_time()
     low, high = bca(cases, mean_iou)
     assert time.process_time() - start < 2
@@ -214,8 +214,8 @@ def test_two_thousand_resamples_of_a_thousand_images_in_two_seconds():
 
 def test_bootstrap_p_values():
     values = np.arange(-10, 1990)
-    assert _statistics.bootstrap_p(values) == _statistics.bootstrap_p(-values) == 2 * 12 / 2001
-    assert _statistics.bootstrap_p(np.zeros(100)) == 1
+    assert _bootstrap.bootstrap_p(values) == _bootstrap.bootstrap_p(-values) == 2 * 12 / 2001
+    assert _bootstrap.bootstrap_p(np.zeros(100)) == 1
 
 
 # -- simulations (at a larger size in benchmarks/coverage.py)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.metrics import get_scorer
 
-from . import _statistics
+from . import _bootstrap, _statistics
 from ._statistics import NO_INTERVAL, Difference, Interval
 
 
@@ -67,7 +67,7 @@ class Evidence:
     @cached_property
     def resampled(self) -> np.ndarray:
         """The sums of 2,000 bootstrap resamples, the same for all estimators."""
-        return _statistics.bootstrap_sums(self.cases)
+        return _bootstrap.bootstrap_sums(self.cases)
 
 
 LOSS = (0.0, np.inf)  # the bounds of losses
@@ -130,7 +130,7 @@ class SumMetric(Metric):
         observed = self.score(evidence)
         if np.isnan(observed):
             return NO_INTERVAL
-        low, high = _statistics.bca_interval(
+        low, high = _bootstrap.bca_interval(
             observed, self.of_sums(evidence.resampled), self._without_one(evidence), confidence
         )
         return Interval(low, high, f"bootstrap over {evidence.problem.unit_of_cases}")
@@ -141,9 +141,9 @@ class SumMetric(Metric):
             return Difference(mean, np.nan, np.nan, np.nan, "none")
         resampled = self.of_sums(first.resampled) - self.of_sums(second.resampled)
         without_one = self._without_one(first) - self._without_one(second)
-        low, high = _statistics.bca_interval(mean, resampled, without_one, confidence)
+        low, high = _bootstrap.bca_interval(mean, resampled, without_one, confidence)
         method = f"paired bootstrap over {first.problem.unit_of_cases}"
-        return Difference(mean, low, high, _statistics.bootstrap_p(resampled), method)
+        return Difference(mean, low, high, _bootstrap.bootstrap_p(resampled), method)
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +239,7 @@ class ResampledMetric(Metric):
         resampled = self._resampled(first) - self._resampled(second)
         resampled = resampled[~np.isnan(resampled)]
         low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
-        p = _statistics.bootstrap_p(resampled)
+        p = _bootstrap.bootstrap_p(resampled)
         method = f"paired bootstrap over {first.problem.unit_of_cases}"
         return Difference(mean, float(low), float(high), p, method)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from . import _html, _judgement, _learning_curve, _plots, _storage, _tables
+from . import _judgement, _learning_curve
+from ._faces import Faces
 from ._metrics import Answer, Evidence
 from ._problems import Problem
 from ._statistics import Interval, exact_interval, hoeffding_bound
@@ -21,7 +21,7 @@ SIZES = ["latency", "peak_memory", "peak_device_memory", "size_on_disk"]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class Comparison:
+class Comparison(Faces):
     """What :func:`compare` found: raw results of every fold, and the tables made of them.
 
     Attributes
@@ -111,40 +111,6 @@ class Comparison:
         """How often a sample was tested, on average."""
         tested = np.concatenate([test for _, test in self.splits])
         return len(tested) / len(np.unique(tested))
-
-    def __repr__(self) -> str:
-        classes = getattr(self.problem, "classes", None)
-        kind = self.problem.name if classes is None else f"{len(classes)} classes"
-        names = ", ".join(map(str, self.names))
-        return f"Comparison({names}: n={len(self.y)}, {_tables.folds(self)}, {kind})"
-
-    def __str__(self) -> str:
-        parts = [_tables.describe(self), _tables.summary(self).to_string(), self.verdict()]
-        return "\n".join([*parts, *self.remarks()])
-
-    def _repr_html_(self) -> str:
-        remarks = "".join(f"<p>{escape(remark)}</p>" for remark in self.remarks())
-        described, verdict = escape(_tables.describe(self)), escape(self.verdict())
-        table = _tables.summary(self).to_html()
-        return f"<p>{described}</p>{table}<p><b>{verdict}</b></p>{remarks}"
-
-    def remarks(self) -> list[str]:
-        """What could not be judged, and why, and what is odd about the folds.
-
-        Returns
-        -------
-        list of str
-            A sentence for each estimator that failed, one for an interrupted run, and those of
-            ``design_remarks``.
-        """
-        remarks = [
-            f"{name} failed: {type(error).__name__}: {error} {' '.join(error.__notes__)}"
-            for name, error in self.failures.items()
-        ]
-        if self.left_out:
-            names = ", ".join(map(str, self.left_out))
-            remarks.append(f"Interrupted; not judged on every fold: {names}.")
-        return remarks + self.design_remarks
 
     # -- numbers
 
@@ -435,94 +401,3 @@ class Comparison:
         from ._diagnosis import diagnose
 
         return diagnose(self, self.X)
-
-    # -- faces
-
-    def plot(self, kind: str | None = None, *, ax=None):
-        """Draw a figure.
-
-        Parameters
-        ----------
-        kind : str, optional
-            One of ``metrics``: every fold, the mean and its interval; by default of the metric that
-            ranks the estimators. Or ``"precision_recall"``, ``"calibration"`` (labels),
-            ``"predicted"`` (amounts), ``"loss"`` and ``"score"`` over epochs, ``"learning_curve"``
-            (see `learning_curve`), ``"cost"`` (score against fit time) or ``"confusion"``.
-        ax : matplotlib Axes, optional
-            Where to draw; by default on a new figure.
-
-        Returns
-        -------
-        matplotlib Axes
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is missing.
-        ValueError
-            If `kind` is none of these, or there is nothing to draw.
-        """
-        return _plots.plot(self, kind, ax)
-
-    def to_markdown(self) -> str:
-        """The table of estimators in Markdown, with the verdict below.
-
-        Returns
-        -------
-        str
-        """
-        return f"{_tables.markdown(_tables.summary(self))}\n\n{self.verdict()}\n"
-
-    def to_latex(self) -> str:
-        """The table of estimators in LaTeX, for the package booktabs.
-
-        Returns
-        -------
-        str
-        """
-        return _tables.latex(_tables.summary(self), self.verdict())
-
-    def to_html(self, path, *, title: str = "Comparison", images=None) -> None:
-        """Write all there is as one page that needs no other file, no network and no JavaScript.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file to write; an existing one is replaced.
-        title : str, default="Comparison"
-            The heading.
-        images : array-like of shape (n_samples, height, width) or (n_samples, height, width, 3), \
-                optional
-            Pictures of the samples, to show the most misclassified (labels) or the first (masks).
-        """
-        _html.write_html(path, [(title, self, images)])
-
-    def save(self, path) -> None:
-        """Write everything but samples and estimators to a zip of JSON and arrays, without pickle.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file to write; an existing one is replaced.
-        """
-        _storage.save(self, path)
-
-    @classmethod
-    def load(cls, path) -> Comparison:
-        """Read what `save` wrote.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file to read.
-
-        Returns
-        -------
-        Comparison
-
-        Raises
-        ------
-        ValueError
-            If the file is of another kind or of a later version.
-        """
-        return _storage.load(cls, path)

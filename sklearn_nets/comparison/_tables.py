@@ -90,7 +90,12 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join([head, rule, *(line(row) for row in table.itertuples())])
 
 
+# what LaTeX would take for commands
+LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
+
+
 def latex(table: pd.DataFrame, caption: str) -> str:
     """A table in LaTeX, by pandas, every text escaped."""
-    escaped = caption.replace("%", r"\%").replace("_", r"\_").replace("&", r"\&")
-    return table.rename_axis(None).to_latex(escape=True, caption=escaped, index_names=False)
+    caption = "".join(LATEX.get(character, character) for character in caption)
+    return table.rename_axis(None).to_latex(escape=True, caption=caption, index_names=False)

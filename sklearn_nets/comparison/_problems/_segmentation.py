@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, RepeatedKFold
 
+from .._bootstrap import bca_interval, bootstrap_sums
 from .._metrics import SumMetric
 from .._pictures import mask_overlays
-from .._statistics import bca_interval, bootstrap_sums
 from ._base import class_frame, interval_columns
 from ._labels import LabelProblem, class_counts, class_ratio, split_counts
 
