@@ -14,6 +14,8 @@ from scipy.stats import norm
 from sklearn.model_selection import RepeatedStratifiedKFold
 
 from sklearn_nets.comparison import _statistics
+from sklearn_nets.comparison._metrics import Answer, Evidence
+from sklearn_nets.comparison._problems import Classification
 
 N_COLUMNS = 5  # of each of the two models
 SEPARATION = 0.45  # of the class means, in each column
@@ -67,12 +69,47 @@ def cross_validated(n: int, n_splits: int, n_repeats: int, n_runs: int, seed: in
     return np.mean(np.array(different) < 0.05), np.mean(covered), np.mean(np.array(naive) < 0.05)
 
 
+def on_a_test_set(n: int, n_runs: int, seed: int = 0) -> dict[str, float]:
+    """Coverage of the intervals of one test set, and type I errors of the tests of a pair."""
+    rng = np.random.default_rng(seed)
+    models = fit(*draw(rng, 60))
+    # Equal on average over what they were fitted to, not each for itself: make them so.
+    models[1] = (slice(N_COLUMNS, None), *models[0][1:])
+    metrics = Classification(np.arange(4) % 2).metrics
+    truths = _truths(models, metrics, draw(rng, 1_000_000))
+    found = {}
+    for _ in range(n_runs):
+        pair = [_evidence(model, *draw_once) for draw_once in [draw(rng, n)] for model in models]
+        for name in ("accuracy", "macro_f1", "roc_auc", "log_loss"):
+            low, high, _ = metrics[name].interval(pair[0], 0.95)
+            found.setdefault(f"{name} covered", []).append(low <= truths[name] <= high)
+            p = metrics[name].difference(*pair, 0.95).p
+            found.setdefault(f"{name} called different", []).append(p < 0.05)
+    return {what: float(np.mean(runs)) for what, runs in found.items()}
+
+
+def _evidence(model, X, y) -> Evidence:
+    columns, w, b = model
+    p = 1 / (1 + np.exp(-(X[:, columns] @ w - b)))
+    answer = Answer((p > 0.5).astype(int), np.stack([1 - p, p], axis=1))
+    return Evidence(Classification(y), y, answer)
+
+
+def _truths(models, metrics, data) -> dict[str, float]:
+    evidence = _evidence(models[0], *data)
+    return {name: metric.score(evidence) for name, metric in metrics.items()}
+
+
 if __name__ == "__main__":
     n_runs = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    for n in (100, 400):
+        print(f"a test set of {n}")
+        for what, share in on_a_test_set(n, n_runs).items():
+            print(f"  {what} {share:.3f}", flush=True)
     print(
         "cross-validation: n, folds, repeats, equal models called different, coverage, uncorrected"
     )
     for n in (100, 400):
         for n_splits, n_repeats in [(5, 1), (10, 1), (5, 2), (5, 10)]:
-            found = cross_validated(n, n_splits, n_repeats, n_runs)
-            print(n, n_splits, n_repeats, *(f"{share:.3f}" for share in found), flush=True)
+            shares = cross_validated(n, n_splits, n_repeats, n_runs)
+            print(n, n_splits, n_repeats, *(f"{share:.3f}" for share in shares), flush=True)

@@ -9,7 +9,7 @@ from ._classification import Classification
 from ._regression import Regression
 from ._segmentation import Segmentation
 
-__all__ = ["PROBLEMS", "Problem", "choose_problem"]
+__all__ = ["PROBLEMS", "Classification", "Problem", "Regression", "Segmentation", "choose_problem"]
 
 PROBLEMS: list[type[Problem]] = [Classification, Segmentation, Regression]
 
