@@ -118,10 +118,14 @@ def default_models(
     estimators = {}
     for name in ["dummy", *_check_models(models, makers, X, task)]:
         title, estimator = makers[name]()
-        parameters = estimator.get_params()
-        places = [key for key in parameters if key == "device" or key.endswith("__device")]
-        estimators[title] = estimator.set_params(**dict.fromkeys(places, device))
+        estimators[title] = set_device(estimator, device)
     return estimators
+
+
+def set_device(estimator, device):
+    """Set `device` wherever an estimator or a part of it has this parameter."""
+    names = [key for key in estimator.get_params() if key.split("__")[-1] == "device"]
+    return estimator.set_params(**dict.fromkeys(names, device))
 
 
 def _check_task(task, X, y) -> str:

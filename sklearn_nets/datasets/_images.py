@@ -20,6 +20,7 @@ from ._image_files import (
 )
 
 LARGEST = 64  # longest side of an image of default size: what small nets learn from in minutes
+NAMES_OF_MASKS = {"images", "imgs", "image", "masks", "mask", "labels", "annotations"}
 NAMES_OF_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
@@ -133,6 +134,11 @@ def _list_classes(folder: Path) -> tuple[list[Path], list[str], list[str]]:
         raise ValueError(
             f"{folder} holds {' and '.join(names)}, not a folder per class. Compare on "
             f"{folders[0]} (with --test {folders[-1]} for a held-out test)."
+        )
+    if len(folders) == 2 and {name.lower() for name in names} <= NAMES_OF_MASKS:
+        raise ValueError(
+            f"{folder} holds {' and '.join(names)}, not a folder per class. For a class per pixel, "
+            f"compare on {folders[0]} with --masks {folders[1]} (in Python: load_masks)."
         )
     loose = [f for f in folder.iterdir() if f.is_file() and f.suffix.lower() in SUFFIXES]
     if len(folders) < 2:

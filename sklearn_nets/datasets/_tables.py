@@ -90,7 +90,7 @@ def load_table(
     path = Path(path)
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}.")
-    table, lines, notes = _read(path)
+    table, lines, notes = read_table(path)
     table.columns = [str(name).strip() for name in table.columns]
     repeated = table.attrs.get("repeated", [])
     for role, name in {"target": target, "group": group}.items():
@@ -120,7 +120,7 @@ def load_table(
     )
 
 
-def _read(path: Path) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
+def read_table(path: Path) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
     """The table as it is in the file, the line of each row, and remarks."""
     if not path.is_file():
         kind = "is a folder, expected a file" if path.is_dir() else "does not exist"
