@@ -232,6 +232,6 @@ def _check_classes(path, y, task, options) -> None:
     if counts.max() < options.folds:
         raise ValueError(
             f"{path}: the largest class, {classes[counts.argmax()]}, has {counts.max()} of "
-            f"{len(y)} samples, too few for {options.folds} folds. Choose a smaller --cv, or --task "
-            "regression if the target is a quantity."
+            f"{len(y)} samples, too few for {options.folds} folds. Choose a smaller --cv, or "
+            "--task regression if the target is a quantity."
         )

@@ -149,7 +149,8 @@ def _check_against_dummies(comparison, test, dummies) -> Iterator[Finding]:
     dummy = max(constant, key=lambda name: constant[name].mean())
     for name, scores in test.items():
         gap, low, high = _gap(scores, constant[dummy], comparison)
-        if low <= 0:
+        fewer_errors = sample_errors(comparison, dummy) - sample_errors(comparison, name)
+        if low <= 0 and _normal_interval(fewer_errors)[0] <= 0:
             yield Finding(
                 "under-fit",
                 "warning",
@@ -221,11 +222,10 @@ def _check_leaders(comparison) -> Iterator[Finding]:
         return
     first, second = sorted(scores, key=scores.get, reverse=True)[:2]
     difference = sample_errors(comparison, second) - sample_errors(comparison, first)
-    n, mean = len(difference), float(difference.mean())
-    error = float(difference.std(ddof=1) / np.sqrt(n)) if n > 1 else np.inf
-    if abs(mean) > Z * error:
+    n, mean, (low, high) = len(difference), float(difference.mean()), _normal_interval(difference)
+    if low > 0 or high < 0:
         return
-    needed = n * (Z * error / mean) ** 2 if mean > 0 and np.isfinite(error) else np.inf
+    needed = n * ((mean - low) / mean) ** 2 if mean > 0 else np.inf
     if needed < MOST_NEEDED:
         digits = 10 ** max(0, int(np.log10(needed)) - 1)  # two of them: it is a guess
         needed = int(np.ceil(needed / digits) * digits)
@@ -240,11 +240,19 @@ def _check_leaders(comparison) -> Iterator[Finding]:
         {
             "estimators": (first, second),
             "difference_of_errors": mean,
-            "interval": (mean - Z * error, mean + Z * error),
+            "interval": (low, high),
             "n_samples": n,
             "n_needed": needed,
         },
     )
+
+
+def _normal_interval(values: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of the mean of many independent values."""
+    if len(values) < 2:
+        return -np.inf, np.inf
+    half = Z * float(values.std(ddof=1)) / np.sqrt(len(values))
+    return float(values.mean()) - half, float(values.mean()) + half
 
 
 def sample_errors(comparison, name: str) -> np.ndarray:

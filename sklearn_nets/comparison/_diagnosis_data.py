@@ -30,7 +30,8 @@ LEAK = 0.99  # balanced accuracy, or R2, of a tree that sees this feature only
 N_NEIGHBORS = 10
 CONTRADICTING = 9  # of them of one other class, and none of the sample's own
 TRUSTED = 0.7  # share of a class whose neighbors agree with the label, to believe them elsewhere
-MOST_ROWS, MOST_COLUMNS, MOST_IMAGES = 20_000, 200, 10_000  # that are looked into
+MANY_LABEL_ERRORS = 0.005  # of the samples
+MOST_ROWS, MOST_COLUMNS, MOST_IMAGES = 10_000, 200, 10_000  # that are looked into
 SHOWN = 5
 
 
@@ -348,11 +349,12 @@ def _check_neighbors(comparison, X) -> Iterator[Finding]:
     if not len(found):
         return
     listed = [f"{chosen[i]} ({classes[codes[i]]}, perhaps {classes[said[i]]})" for i in found]
+    look = "1 label looks" if len(found) == 1 else f"{len(found):,} labels look"
     yield Finding(
         "label errors",
-        "warning",
-        f"{len(found):,} labels look wrong, since nearly all of the {N_NEIGHBORS} most similar "
-        f"samples and most models say otherwise: {_some(listed)}. Look at them.",
+        "warning" if len(found) >= MANY_LABEL_ERRORS * len(y) else "note",
+        f"{look} wrong, since nearly all of the {N_NEIGHBORS} most similar "
+        f"samples and most models say otherwise: {_some(listed)}.",
         {"indices": chosen[found], "labels": y[found], "suggested": classes[said[found]]},
     )
 

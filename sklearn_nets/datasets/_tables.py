@@ -136,7 +136,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
         else:
             with pd.ExcelFile(path) as book:
                 sheets = book.sheet_names
-                table = book.parse(sheets[0], na_values=["?"])
+                table = pd.read_excel(book, sheet_name=sheets[0], na_values=["?"])
             others = f"; {len(sheets) - 1} other sheets are not read" if len(sheets) > 1 else ""
             notes = [f"The table is the sheet {sheets[0]!r}{others}."]
     except ImportError as error:
