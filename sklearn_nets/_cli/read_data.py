@@ -92,7 +92,7 @@ def _read_table(path: Path, options) -> Job:
         extra["test"] = (X_test, y_test)
         all_X = pd.concat([X, X_test], ignore_index=True)
         facts |= {"test set": str(options.test), "found in the test set": notes}
-    _check_classes(path, y, train.task, options)
+    _check_folds(path, y, train.task, options)
     return _job(path, options, X, y, train.task, extra, all_X=all_X, facts=facts)
 
 
@@ -153,7 +153,7 @@ def _read_images(path: Path, options) -> Job:
         extra["test"] = (test_images, test.target)
         all_X = np.concatenate([X, test_images])
         facts |= {"test set": str(options.test), "found in the test set": test.notes}
-    _check_classes(path, y, "classification", options)
+    _check_folds(path, y, "classification", options)
     return _job(
         path, options, X, y, "classification", extra, all_X=all_X, images=all_X, facts=facts
     )
@@ -173,6 +173,7 @@ def _read_masks(path: Path, options) -> Job:
     if options.task not in ("auto", "segmentation"):
         raise ValueError(f"--task {options.task} does not fit --masks: leave one of them out.")
     data = load_masks(path, options.masks, size=options.size, progress=not options.quiet)
+    _check_folds(path, data.masks, "segmentation", options)
     extra = {}
     if options.ignore_index is not None:
         ignored = options.ignore_index
@@ -191,8 +192,6 @@ def _read_masks(path: Path, options) -> Job:
 
 
 def _job(path, options, X, y, task, extra, *, all_X, images=None, facts) -> Job:
-    if "test" not in extra and options.folds > len(y):
-        raise ValueError(f"{path} has {len(y)} samples: too few for {options.folds} folds (--cv).")
     estimators = default_models(
         X,
         y,
@@ -224,9 +223,13 @@ def _check_unknown(path, y_test, y, task) -> None:
         )
 
 
-def _check_classes(path, y, task, options) -> None:
-    """Refuse folds of which each would lack most classes: nothing could be said of them."""
-    if task != "classification" or options.test is not None:
+def _check_folds(path, y, task, options) -> None:
+    """Refuse more folds than samples, or than the largest class has."""
+    if options.test is not None:
+        return
+    if options.folds > len(y):
+        raise ValueError(f"{path} has {len(y)} samples: too few for {options.folds} folds (--cv).")
+    if task != "classification":
         return
     classes, counts = np.unique(y, return_counts=True)
     if counts.max() < options.folds:
