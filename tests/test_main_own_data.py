@@ -96,12 +96,13 @@ def test_models_are_chosen_and_the_dummy_stays(run):
     assert "MLP" not in page
 
 
-def test_findings_are_printed(run):
+def test_findings_are_printed_and_on_the_page(run):
     table = make_table()
     table["copy of kind"] = table["kind"].str.upper()
     table.to_csv("pets.csv", index=False)
-    _, _, out, _ = run("pets.csv", "--target", "kind", "--models", "knn", "--cv", 2)
-    assert "copy of kind (balanced accuracy 1.000) each alone predict y." in out
+    _, page, out, _ = run("pets.csv", "--target", "kind", "--models", "knn", "--cv", 2)
+    for text in (page, out):
+        assert "copy of kind (balanced accuracy 1.000) each alone predict y." in text
 
 
 def test_a_folder_of_photos(run, tmp_path):

@@ -223,6 +223,8 @@ def main(argv: list[str] | None = None) -> int:
                 return 1
             result.provenance.update(job.facts)
             findings = diagnose(result, job.all_X)
+            if findings:
+                result.provenance["diagnosis"] = " ".join(f.sentence for f in findings)
             _print(job, result, findings)
             sections.append((job.title, result, job.images))
             results.append(result)
