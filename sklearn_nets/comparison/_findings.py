@@ -1,0 +1,40 @@
+"""What a diagnosis consists of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes
+    ----------
+    kind : str
+        ``"under-fit"``, ``"over-fit"``, ``"not converged"``, ``"test set too small"``,
+        ``"small classes"``, ``"imbalance"``, ``"duplicates"``, ``"near duplicates"``,
+        ``"constant features"``, ``"leaking features"``, ``"blank images"`` or ``"label errors"``.
+    severity : {"warning", "note"}
+        A warning may mislead who reads the scores; a note is good to know.
+    sentence : str
+    evidence : dict
+        The numbers behind the sentence: scores, intervals, indices of samples, ...
+    """
+
+    kind: str
+    severity: str
+    sentence: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+def baselines(comparison) -> set[str]:
+    """Estimators that say the same of every sample of a fold, such as dummies."""
+    return {
+        name
+        for name, folds in comparison.predictions.items()
+        if all(np.all(answers == answers.flat[0]) for answers in map(np.asarray, folds))
+    }
