@@ -206,6 +206,19 @@ def test_figures_that_cannot_be_drawn_say_why(results):
 # -- the page
 
 
+def test_findings_are_told_and_shown(tmp_path):
+    copies = np.concatenate([X, X[:30]])
+    result = compare({"Bayes": BAYES, "dummy": DUMMY}, copies, np.r_[Y, Y[:30]], random_state=0)
+    kinds = [finding.kind for finding in result.diagnose()]
+    assert "duplicates" in kinds
+    result.to_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    sentence = next(f.sentence for f in result.diagnose() if f.kind == "duplicates")
+    assert sentence[:40] in page
+    result.save(tmp_path / "result.zip")
+    assert "duplicates" not in [f.kind for f in Comparison.load(tmp_path / "result.zip").diagnose()]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_of_every_kind_of_targets(kind, results, tmp_path):
     result = results[kind]

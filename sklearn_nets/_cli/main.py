@@ -289,6 +289,7 @@ def _print(job: Job, result: Comparison, findings) -> None:
         tables[caption] = _tables.class_summary(result)
     for caption, table in tables.items():
         _print_table(caption, table)
+    print(result.verdict())
     for remark in result.remarks():
         print(remark)
     for finding in findings:

@@ -63,7 +63,9 @@ def _section(title, comparison, images) -> dict:
         "bounds": _bounds_table(comparison),
         "figures": figures(comparison),
         "everything": _everything(comparison),
-        "facts": {"n": described, **comparison.provenance},
+        "findings": comparison.diagnose(),
+        "facts": {"n": described}
+        | {key: fact for key, fact in comparison.provenance.items() if key != "diagnosis"},
     }
     if comparison.confusion_matrices:
         section["per_class"] = _class_table(comparison)

@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.base import clone
 
 from . import _judgement, _learning_curve
+from ._diagnosis import Finding, diagnose
 from ._faces import Faces
 from ._metrics import Answer, Evidence
 from ._problems import Problem
@@ -390,14 +391,20 @@ class Comparison(Faces):
         self.learning_curves = _learning_curve.learning_curve(self, train_sizes)
         return self.learning_curves
 
-    def diagnose(self) -> list:
-        """What the results say of data and estimators, in words, each with its evidence.
+    def diagnose(self) -> list[Finding]:
+        """What makes scores poor, or not to be believed, in words, each with its evidence.
+
+        Models: under-fit, over-fit, not converged, leaders that cannot be told apart. Data: classes
+        too small for the folds or rare, samples in training and test data, features that are
+        constant or that alone predict `y`, labels that most similar samples contradict. After
+        `load`, which brings no samples back, only what can be told without them.
 
         Returns
         -------
         list of Finding
-            The gravest first.
+            With ``kind``, ``severity`` (``"warning"`` or ``"note"``), ``sentence`` and
+            ``evidence``; warnings first.
         """
-        from ._diagnosis import diagnose
-
-        return diagnose(self, self.X)
+        if "findings" not in self._kept:
+            self._kept["findings"] = diagnose(self, self.X)
+        return list(self._kept["findings"])
