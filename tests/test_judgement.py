@@ -536,6 +536,16 @@ def test_costs_and_evidence_are_kept():
     assert {fold for fold, _ in result.warnings["MLP"]} <= {0, 1, 2}
 
 
+def test_the_size_on_disk_is_that_of_the_pickle():
+    import pickle
+
+    values = np.random.default_rng(0).random((3000, 30))  # a buffer of its own in the pickle
+    y = values[:, 0] > 0.5
+    result = compare({"kNN": KNN}, values[:1500], y[:1500], test=(values[1500:], y[1500:]))
+    pickled = pickle.dumps(KNN.fit(values[:1500], y[:1500]), protocol=5)
+    assert result.frame()["size_on_disk"]["kNN"] == pytest.approx(len(pickled), rel=0.01)
+
+
 def test_train_scores_show_what_was_learned_by_heart():
     tree = DecisionTreeClassifier(random_state=0)
     result = compare({"tree": tree, "SVM": LinearSVC()}, X, Y, random_state=0)

@@ -128,7 +128,7 @@ def compare(
     >>> result.frame()["mean_accuracy"].round(2).to_dict()
     {'kNN': 0.95, 'dummy': 0.33}
     >>> print(result.verdict())
-    kNN beats dummy: +62.0 points (95 % interval 54.8 to 69.2).
+    kNN beats dummy: +62.0 points (95 % interval 58.6 to 65.4).
     """
     _check_estimators(estimators)
     options = {

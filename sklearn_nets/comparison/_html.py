@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ._files import replace_file
+from ._findings import baselines
 from ._judgement import SHARED_MODELS
 from ._pictures import check_images
 from ._plots import figures
@@ -111,6 +112,9 @@ def _summary_table(comparison) -> dict:
 
 def _scale(comparison, metric) -> _Scale:
     values = comparison.folds[metric].dropna()
+    dummies = comparison.folds["estimator"].isin(baselines(comparison))
+    if not dummies.all():  # they would squeeze the others into a corner; drawn at the edge
+        values = values[~dummies]
     step = 10.0 ** np.floor(np.log10(max(np.ptp(values), 1e-2)) - 1)
     low, high = np.floor(values.min() / step) * step, np.ceil(values.max() / step) * step
     return _Scale(label(metric), low, max(high, low + step))

@@ -92,7 +92,7 @@ class _ByteCounter:
     n_bytes = 0
 
     def write(self, data) -> int:
-        n = data.nbytes if isinstance(data, memoryview) else len(data)
+        n = memoryview(data).nbytes  # bytes, or the buffer of a large array
         self.n_bytes += n
         return n
 

@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import ConfusionMatrixDisplay, precision_recall_curve
 
+from ._findings import baselines
 from ._judgement import ranking
 from ._tables import describe, label, score
 
@@ -164,9 +165,21 @@ def _cost(comparison, ax):
         look = style(index)
         ax.plot([x, x], [low, high], color=look["color"], lw=2, alpha=0.5)
         ax.plot(x, mean, look["marker"], color=look["color"], ms=7)
-        ax.annotate(str(name), (x, mean), xytext=(6, 4), textcoords="offset points", fontsize=8)
+        ax.annotate(
+            str(name),
+            (x, mean),
+            xytext=(6, 4),
+            textcoords="offset points",
+            fontsize=8,
+            annotation_clip=True,
+        )
+    means = frame[f"mean_{metric}"].drop(list(baselines(comparison)), errors="ignore")
+    if len(means) > 1:  # dummies are far off, and would squeeze the others together
+        margin = 0.25 * np.ptp(means) + 1e-3
+        ax.set_ylim(means.min() - margin, means.max() + margin)
+    times = frame["mean_fit_time"]
     ax.set(xscale="log", xlabel="seconds to fit one fold", ylabel=label(metric))
-    ax.margins(x=0.2)
+    ax.set_xlim(times.min() / 4, times.max() * 8)  # a decade or more: ticks need the room
 
 
 def _predicted(comparison, ax):
@@ -241,7 +254,7 @@ KINDS = {
     "predicted": Kind(
         _predicted,
         "Predicted over true amounts, for a random part of the samples.",
-        lambda c: c.problem.name == "regression",
+        lambda c: "predicted" in c.problem.plots,
         "predictions are no amounts.",
     ),
     "confusion": Kind(
