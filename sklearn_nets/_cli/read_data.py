@@ -169,7 +169,13 @@ def _same_channels(images: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 def _read_masks(path: Path, options) -> Job:
-    _refuse(options, "images with masks", target="a table", group="a table", test="a table")
+    _refuse(
+        options,
+        "images with masks",
+        target="a table",
+        group="a table",
+        test="a table or a folder per class",
+    )
     if options.task not in ("auto", "segmentation"):
         raise ValueError(f"--task {options.task} does not fit --masks: leave one of them out.")
     data = load_masks(path, options.masks, size=options.size, progress=not options.quiet)
@@ -233,8 +239,9 @@ def _check_folds(path, y, task, options) -> None:
         return
     classes, counts = np.unique(y, return_counts=True)
     if counts.max() < options.folds:
+        other = "--task regression" if y.dtype.kind in "iuf" else "another --target"
         raise ValueError(
             f"{path}: the largest class, {classes[counts.argmax()]}, has {counts.max()} of "
-            f"{len(y)} samples, too few for {options.folds} folds. Choose a smaller --cv, or "
-            "--task regression if the target is a quantity."
+            f"{len(y)} samples, too few for {options.folds} folds. Choose a smaller --cv "
+            f"or {other}."
         )

@@ -260,9 +260,14 @@ def _as_number(column: pd.Series) -> np.ndarray:
     if column.dtype.kind in "mM":
         return column.astype("int64").where(column.notna()).to_numpy(np.float64)[:, None]
     if pd.api.types.is_numeric_dtype(column):
-        return column.to_numpy(np.float64, na_value=np.nan)[:, None]
+        return _in_range(column.to_numpy(np.float64, na_value=np.nan))[:, None]
     text = column.astype(object).map(str, na_action="ignore").to_numpy()[:, None]
     return OrdinalEncoder().fit_transform(text)
+
+
+def _in_range(values: np.ndarray) -> np.ndarray:
+    """Values whose squares float32 can hold; others count as missing."""
+    return np.where(np.abs(values) < 1e18, values, np.nan)
 
 
 def _check_leaking_features(comparison, X) -> Iterator[Finding]:
@@ -315,8 +320,8 @@ def _coordinates(X) -> np.ndarray:
         one_hot = OneHotEncoder(max_categories=40, sparse_output=False)
         rows = make_column_transformer((scale, numeric), (one_hot, text)).fit_transform(frame)
     else:
-        rows = X.reshape(len(X), -1).astype(np.float32)
-        if X.ndim == 2:
+        rows = _in_range(X.reshape(len(X), -1).astype(np.float64)).astype(np.float32)
+        if X.ndim == 2 or np.isnan(rows).any():
             scale = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
             rows = scale.fit_transform(rows)
     if rows.shape[1] > 50 and len(rows) > 50:
