@@ -104,7 +104,8 @@ def load_table(
     groups = None
     if group is not None:
         groups = _read_groups(path, table.pop(group), lines)
-        said = [*said, f"Rows of the same {group} stay together: {len(np.unique(groups))} groups."]
+        n_groups = len(np.unique(groups))
+        said = [*said, f"{group} is set apart: {n_groups:,} groups of rows that belong together."]
     data, found = _clean(path, table)
     notes = [*said, *dropped, *found, *notes]
     if return_X_y:
