@@ -301,6 +301,14 @@ def test_X_must_be_of_the_same_samples():
         diagnose(judged(Y, {"a": Y}), np.zeros((5, 2)))
 
 
+def test_values_beyond_the_range_of_float32_do_no_harm():
+    X = RNG.normal(size=(100, 3))
+    X[:, 1], X[3, 2] = 1e300, -1e200
+    y = RNG.integers(0, 2, 100)
+    for data in (X, pd.DataFrame(X)):
+        assert "constant features" in kinds(diagnose(judged(y, {"a": y}), data))
+
+
 def test_warnings_come_first():
     y = np.r_[np.zeros(970, int), np.ones(30, int)]
     X = np.ones((1000, 2))

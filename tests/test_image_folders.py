@@ -1,5 +1,6 @@
 """Images and masks from folders: right pixels, one size, and bad files named."""
 
+import io
 import sys
 
 import numpy as np
@@ -112,6 +113,22 @@ def test_what_is_no_image_is_left_out_and_said(photos):
     assert len(data.images) == len(pixels) + 1
     assert "1 files that are no images are left out." in data.notes
     assert "1 images outside of the classes' folders are left out." in data.notes
+
+
+def test_progress_is_shown_on_a_terminal_only(photos, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for terminal, progress, shown in [
+        (True, True, True),
+        (True, False, False),
+        (False, True, False),
+    ]:
+        stream = Terminal() if terminal else io.StringIO()
+        monkeypatch.setattr(sys, "stderr", stream)
+        load_images(photos[0], progress=progress)
+        assert ("Reading images" in stream.getvalue()) == shown
 
 
 @pytest.mark.parametrize(

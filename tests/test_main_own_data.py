@@ -82,7 +82,7 @@ def test_a_table_goes_to_a_page_with_everything_said(run):
     for text in (page, out):
         for words in [
             "Classification, because kind holds words.", "1 of dates (born)", "1 of text (color)",
-            "are missing", "pets.csv", "dummy", "kNN", "linear SVM", "MLP", "HistGradientBoosting",
+            "are missing", "missing values are filled with the mean", "pets.csv", "dummy", "kNN", "linear SVM", "MLP", "HistGradientBoosting",
             "60 samples, 2 classes, 2 folds",
         ]:  # fmt: skip
             assert words in text
@@ -151,6 +151,14 @@ def test_a_held_out_table(run):
     assert "30" in page
 
 
+@needs("test")
+def test_a_group_is_left_out_where_the_test_set_is_given(run):
+    arguments = ["--target", "kind", "--group", "owner", "--test", "more.csv", "--models", "knn"]
+    code, page, _, _ = run("pets.csv", *arguments)
+    assert code == 0
+    assert "owner is left out; which rows are tested, the files say." in page
+
+
 @needs("test", "task")
 def test_a_held_out_table_for_regression(run):
     code, _, _, _ = run(
@@ -173,7 +181,7 @@ def test_groups_stay_together(run):
     arguments = ["--target", "kind", "--group", "owner", "--models", "knn", "--cv", 3]
     code, page, _, _ = run("pets.csv", *arguments)
     assert code == 0
-    assert "Rows of the same owner stay together: 12 groups." in page
+    assert "owner is set apart: 12 groups of rows that belong together." in page
 
 
 def write(name, text):

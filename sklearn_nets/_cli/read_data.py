@@ -13,6 +13,14 @@ from ..datasets import load_images, load_masks, load_table
 from ..datasets._tables import read_table
 from ..line_up import default_models
 
+PREPARED = (
+    "Each model but the dummy learns how to encode columns from its training rows "
+    "(skrub.tabular_pipeline): dates become numbers of year, month, day and time, text of fewer "
+    "than 40 values one column per value, other text 30 numbers of the letters it shares; missing "
+    "values are filled with the mean, with a column that says where, and all is scaled. "
+    "HistGradientBoosting takes categories and missing values as they are."
+)
+
 
 @dataclass
 class Job:
@@ -82,8 +90,9 @@ def _read_table(path: Path, options) -> Job:
         )
     train = load_table(path, options.target, group=options.group, task=options.task)
     X, y, facts = train.data, train.target, {"data": train.filename, "found": train.notes}
+    facts["prepared"] = PREPARED
     extra, all_X = {}, X
-    if train.groups is not None:
+    if train.groups is not None and options.test is None:
         extra["groups"] = train.groups
     if train.task == "regression":
         extra["task"] = "regression"
@@ -91,6 +100,8 @@ def _read_table(path: Path, options) -> Job:
         X_test, y_test, notes = _read_test_table(options.test, train)
         extra["test"] = (X_test, y_test)
         all_X = pd.concat([X, X_test], ignore_index=True)
+        if options.group is not None:
+            notes.append(f"{options.group} is left out; which rows are tested, the files say.")
         facts |= {"test set": str(options.test), "found in the test set": notes}
     _check_folds(path, y, train.task, options)
     return _job(path, options, X, y, train.task, extra, all_X=all_X, facts=facts)
@@ -169,7 +180,13 @@ def _same_channels(images: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 def _read_masks(path: Path, options) -> Job:
-    _refuse(options, "images with masks", target="a table", group="a table", test="a table")
+    _refuse(
+        options,
+        "images with masks",
+        target="a table",
+        group="a table",
+        test="a table or a folder per class",
+    )
     if options.task not in ("auto", "segmentation"):
         raise ValueError(f"--task {options.task} does not fit --masks: leave one of them out.")
     data = load_masks(path, options.masks, size=options.size, progress=not options.quiet)
@@ -233,8 +250,9 @@ def _check_folds(path, y, task, options) -> None:
         return
     classes, counts = np.unique(y, return_counts=True)
     if counts.max() < options.folds:
+        other = "--task regression" if y.dtype.kind in "iuf" else "another --target"
         raise ValueError(
             f"{path}: the largest class, {classes[counts.argmax()]}, has {counts.max()} of "
-            f"{len(y)} samples, too few for {options.folds} folds. Choose a smaller --cv, or "
-            "--task regression if the target is a quantity."
+            f"{len(y)} samples, too few for {options.folds} folds. Choose a smaller --cv "
+            f"or {other}."
         )

@@ -119,9 +119,10 @@ def _check_fit(comparison) -> Iterator[Finding]:
         on_train = f"{words} {numbers['train_score']:.3f} on its training data"
         if low > LARGE_GAP:
             but = ". It is the best model all the same" if name == best else ""
+            worse = name != best and _gap(test[best], test[name], comparison)[1] > 0
             yield Finding(
                 "over-fit",
-                "note" if name == best else "warning",
+                "warning" if worse else "note",
                 f"{name} over-fits: {on_train}, {numbers['test_score']:.3f} on unseen data; the "
                 f"gap is {gap:.3f} (95 % interval {low:.3f} to {high:.3f}){but}. More data, "
                 "augmentation or stronger regularization would help.",
@@ -154,7 +155,7 @@ def _check_against_dummies(comparison, test, dummies) -> Iterator[Finding]:
             yield Finding(
                 "under-fit",
                 "warning",
-                f"{name} is not better than {dummy}, which never looks at the data: "
+                f"{name} is not clearly better than {dummy}, which never looks at the data: "
                 f"{metric.replace('_', ' ')} {scores.mean():.3f} against "
                 f"{constant[dummy].mean():.3f} (difference {gap:.3f}, 95 % interval {low:.3f} to "
                 f"{high:.3f}).",

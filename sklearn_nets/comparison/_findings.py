@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+SHOWN = 5  # items named in a sentence
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -38,3 +40,15 @@ def baselines(comparison) -> set[str]:
         for name, folds in comparison.predictions.items()
         if all(np.all(answers == answers.flat[0]) for answers in map(np.asarray, folds))
     }
+
+
+def sample_rows(n: int, most: int) -> np.ndarray:
+    """All samples, or as many as can be looked into, the same at every call."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(0).choice(n, most, replace=False))
+
+
+def name_some(values) -> str:
+    more = f" and {len(values) - SHOWN:,} more" if len(values) > SHOWN else ""
+    return ", ".join(map(str, values[:SHOWN])) + more

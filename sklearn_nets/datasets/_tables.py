@@ -104,7 +104,8 @@ def load_table(
     groups = None
     if group is not None:
         groups = _read_groups(path, table.pop(group), lines)
-        said = [*said, f"Rows of the same {group} stay together: {len(np.unique(groups))} groups."]
+        n_groups = len(np.unique(groups))
+        said = [*said, f"{group} is set apart: {n_groups:,} groups of rows that belong together."]
     data, found = _clean(path, table)
     notes = [*said, *dropped, *found, *notes]
     if return_X_y:
@@ -264,7 +265,7 @@ def _clean(path, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         notes.append(f"Left out, since it only counts the rows: {', '.join(counters)}.")
     table = table.drop(columns=counters)
     for name in table:
-        table[name], note = _unify(table[name])
+        table[name], note = _unify(path, table[name])
         notes += note
     data = Cleaner().fit_transform(table)
     empty = [name for name in table if name not in data]
@@ -286,7 +287,7 @@ def _counts_rows(column: pd.Series) -> bool:
     return bool(column.iloc[0] >= 0 and np.all(steps >= 1) and column.iloc[-1] < 2 * len(column))
 
 
-def _unify(column: pd.Series) -> tuple[pd.Series, list[str]]:
+def _unify(path, column: pd.Series) -> tuple[pd.Series, list[str]]:
     """Make cells of different types in a column one type."""
     name = column.name
     if pd.api.types.is_float_dtype(column):
@@ -304,7 +305,9 @@ def _unify(column: pd.Series) -> tuple[pd.Series, list[str]]:
     if kinds == {bool}:
         return column.map({True: 1.0, False: 0.0}).astype("float64"), []
     if kinds & {list, dict, np.ndarray, tuple, set}:
-        raise ValueError(f"The column {name!r} holds lists: expected one value in each cell.")
+        raise ValueError(
+            f"{path}: the column {name!r} holds lists: expected one value in each cell."
+        )
     numbers = _as_numbers(column)
     share = numbers.notna().sum() / len(values)
     words = values[numbers[values.index].isna()].astype(str)
@@ -318,15 +321,20 @@ def _unify(column: pd.Series) -> tuple[pd.Series, list[str]]:
 def _describe(data: pd.DataFrame) -> str:
     """Which types the columns have, and how much is missing."""
     dates = [name for name in data if data[name].dtype.kind == "M"]
-    numeric = [name for name in data if pd.api.types.is_numeric_dtype(data[name])]
+    numeric = [
+        name
+        for name in data
+        if pd.api.types.is_numeric_dtype(data[name]) or data[name].dtype.kind == "m"
+    ]
     text = [name for name in data if name not in dates and name not in numeric]
-    parts = [f"{len(numeric)} of numbers"]
+    parts = [f"{len(numeric)} of numbers"] if numeric else []
     parts += [f"{len(text)} of text ({_some(text)})"] if text else []
     parts += [f"{len(dates)} of dates ({_some(dates)})"] if dates else []
     missing = int(data.isna().to_numpy().sum())
     share = missing / max(data.size, 1)
     holes = f"{missing:,} values ({share:.1%}) are missing" if missing else "no value is missing"
-    return f"{data.shape[1]} columns: {', '.join(parts)}; {holes}."
+    columns = "1 column" if data.shape[1] == 1 else f"{data.shape[1]} columns"
+    return f"{columns}: {', '.join(parts)}; {holes}."
 
 
 def _some(names: list[str]) -> str:
