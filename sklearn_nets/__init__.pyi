@@ -1,8 +1,13 @@
 from .accel import patch_sklearn as patch_sklearn
 from .accel import unpatch_sklearn as unpatch_sklearn
 from .comparison import Comparison as Comparison
+from .comparison import ComparisonAcrossDatasets as ComparisonAcrossDatasets
 from .comparison import compare as compare
+from .datasets import load_images as load_images
+from .datasets import load_masks as load_masks
+from .datasets import load_table as load_table
 from .datasets import make_digit_scenes as make_digit_scenes
+from .line_up import default_models as default_models
 from .neighbors import KNeighborsClassifier as KNeighborsClassifier
 from .neighbors import KNeighborsRegressor as KNeighborsRegressor
 from .neighbors import NearestNeighbors as NearestNeighbors
