@@ -37,7 +37,7 @@ wheel: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e '.[vision,report,test,bench,dev]'
+		-e '.[vision,data,report,test,bench,dev]'
 	touch $(READY)
 
 clean:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from . import quality
+from . import quality, stacked
 from .jobs import cpu_jobs, gpu_jobs
 from .timing import measure
 from .whole_process import whole_process_rows
@@ -123,7 +123,10 @@ def main(argv=None) -> int:
     path = HERE / "results" / f"{arguments.set}.json"
     path.parent.mkdir(exist_ok=True)
     rows = json.loads(path.read_text())["rows"] if path.exists() and arguments.only else []
-    jobs = cpu_jobs() if arguments.set == "cpu" else gpu_jobs()
+    if arguments.set == "cpu":
+        jobs = [*cpu_jobs(), *stacked.cpu_jobs()]
+    else:
+        jobs = [*gpu_jobs(), *stacked.gpu_jobs()]
     synchronize = torch.cuda.synchronize if arguments.set == "gpu" else lambda: None
 
     def keep(row):

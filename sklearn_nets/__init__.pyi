@@ -1,13 +1,18 @@
 from .accel import patch_sklearn as patch_sklearn
 from .accel import unpatch_sklearn as unpatch_sklearn
 from .comparison import Comparison as Comparison
+from .comparison import ComparisonAcrossDatasets as ComparisonAcrossDatasets
 from .comparison import compare as compare
+from .datasets import load_images as load_images
+from .datasets import load_masks as load_masks
+from .datasets import load_table as load_table
 from .datasets import make_digit_scenes as make_digit_scenes
 from .decomposition import Autoencoder as Autoencoder
 from .inspection import AttentionDisplay as AttentionDisplay
 from .inspection import FilterDisplay as FilterDisplay
 from .inspection import LossCurveDisplay as LossCurveDisplay
 from .inspection import WeightRecorder as WeightRecorder
+from .line_up import default_models as default_models
 from .neighbors import EmbeddingNet as EmbeddingNet
 from .neighbors import KNeighborsClassifier as KNeighborsClassifier
 from .neighbors import KNeighborsRegressor as KNeighborsRegressor
@@ -19,6 +24,7 @@ from .neural_network import MLPRegressor as MLPRegressor
 from .segmentation import PixelClassifier as PixelClassifier
 from .segmentation import SegmentationDisplay as SegmentationDisplay
 from .segmentation import SegmentationNet as SegmentationNet
+from .stacked_training import stacked as stacked
 from .svm import LinearSVC as LinearSVC
 from .vision import CNNClassifier as CNNClassifier
 from .vision import CNNRegressor as CNNRegressor

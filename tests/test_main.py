@@ -100,7 +100,7 @@ def test_plain_compare_runs_both_jobs_into_one_page(small, tmp_path, monkeypatch
     [
         ([], "COMMAND"),
         (["judge"], "invalid choice: 'judge'"),
-        (["compare", "letters"], "invalid choice: 'letters' (choose from"),
+        (["compare", "letters"], "'letters' does not exist: expected a table, a folder"),
         (["compare", "--folds", "1"], "--folds: expected a whole number 2 to 20, got '1'"),
         (["compare", "--folds", "two"], "got 'two'"),
         (["compare", "--seed", "-1"], "--seed: expected a whole number"),

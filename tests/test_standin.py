@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
+from threading import Event
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ from sklearn_nets import (
     SegmentationNet,
     ViTClassifier,
 )
+from sklearn_nets._training.stacked import Stack
 from sklearn_nets.neighbors import KNeighborsRegressor, NearestNeighbors
 
 INSIDE = os.environ.get("SKLEARN_NETS_STANDIN") == "1"
@@ -362,3 +364,21 @@ def test_reads_of_a_search_do_not_grow_with_the_queries():
             model.kneighbors(X[:n_queries])
         reads.append(counts["reads"])
     assert reads[0] == reads[1]
+
+
+@inside
+def test_nets_that_train_together_are_read_once_an_epoch():
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(90, 5).astype(np.float32), rng.randint(3, size=90)
+    options = {"hidden_layer_sizes": 6, "max_iter": 4, "batch_size": 32, "random_state": 0}
+    models = [MLPClassifier(**options, alpha=alpha) for alpha in (0.1, 1.0, 2.0)]
+    data = [(standin.to_device(X[i:]), y[i:]) for i in range(3)]  # three sources, of other lengths
+    runs = [model._make_run(X, y, None) for model, (X, y) in zip(models, data)]
+    stack = Stack(runs, Event())  # in this thread, which alone has the stand-in
+    with standin.record() as seen:
+        stack.train()
+    assert list(stack.outcomes.values()) == [False] * 3
+    assert seen["reads"] == 4
+    for run, (X, y), alpha in zip(runs, data, (0.1, 1.0, 2.0)):
+        alone = MLPClassifier(**options, alpha=alpha).fit(X, y)
+        assert_allclose(run.progress.loss_curve, alone.loss_curve_, rtol=1e-4)

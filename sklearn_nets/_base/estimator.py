@@ -15,6 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from .._training.gradient_descent import train_gd
 from .._training.lbfgs import train_lbfgs
 from .._training.loop import train
+from .._training.rendezvous import current_rendezvous
 from .._training.run import TrainingRun
 from .._utils.array_api import from_array_api, is_tensor, namespace_and_device, to_numpy, to_tensor
 from .._utils.sklearn_compat import check_is_fitted, fit_context
@@ -77,7 +78,10 @@ class TrainableNet(Preparation, CallbackSupportMixin, BaseEstimator):
         """The way to train."""
         if self.solver == "lbfgs":
             return partial(train_lbfgs, max_fun=self.max_fun)
-        return train_gd if self.solver == "gd" else train
+        if self.solver == "gd":
+            return train_gd
+        rendezvous = current_rendezvous()  # of the `stacked` block that this thread belongs to
+        return train if rendezvous is None else partial(train, run_all_epochs=rendezvous.train)
 
     def _train(self, run, X, y, sample_weight):
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}

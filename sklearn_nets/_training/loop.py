@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Generator
 from contextlib import nullcontext
 
 import numpy as np
@@ -21,11 +22,18 @@ from .threads import choose_threads
 MIN_STEPS_TO_CAPTURE = 32  # steps from which capturing one as a CUDA graph is repaid
 
 
-def train(run: TrainingRun) -> None:
+def train(run: TrainingRun, run_all_epochs: Callable[[TrainingRun], bool] | None = None) -> None:
     """Train a run's net, epoch after epoch, until it has converged or its epochs are over.
 
     Batch-level callbacks are notified only while a callback listens to batches. The loss is read
     from the device once an epoch. An interrupt keeps the weights so far and warns.
+
+    Parameters
+    ----------
+    run : TrainingRun
+    run_all_epochs : callable(run) -> bool or None, optional
+        Runs the epochs and returns whether training stopped before all of them were run; None,
+        if it leaves them to `run_alone`.
 
     Raises
     ------
@@ -38,19 +46,32 @@ def train(run: TrainingRun) -> None:
     stopped = False
     net.notify("on_train_begin", X=run.loader, y=None)
     try:
-        run.gradient = run.make_gradient(run.report_factor)
-        net.module_.train()  # a step that is captured keeps the mode it was captured in
-        with _default_generators(run), threads(choose_threads(run)):
-            stopped = _run_epochs(run, _epoch_runner(run))
+        stopped = None if run_all_epochs is None else run_all_epochs(run)
+        if stopped is None:
+            stopped = run_alone(run)
     except KeyboardInterrupt:
         end_interrupted()
-    finally:
-        run.gradient = None  # its buffers
     net.notify("on_train_end", X=run.loader, y=None)
     _finish(run, stopped)
 
 
-def _default_generators(run):
+def run_alone(run: TrainingRun) -> bool:
+    """Run the epochs of one run; return whether it stopped before all of them were run."""
+    try:
+        run.gradient = run.make_gradient(run.report_factor)
+        run.module.train()  # a step that is captured keeps the mode it was captured in
+        with default_generators(run), threads(choose_threads(run)):
+            run_epoch, losses = _epoch_runner(run), epochs(run)
+            next(losses)
+            while True:
+                losses.send(float(run_epoch(run)))
+    except StopIteration as end:
+        return end.value
+    finally:
+        run.gradient = None  # its buffers
+
+
+def default_generators(run):
     """Torch's default generators go on with the run's own numbers, where it draws from them."""
     if run.random is None:
         return nullcontext()
@@ -64,7 +85,7 @@ def _default_generators(run):
 
 def _epoch_runner(run):
     """What trains one epoch: with callbacks for every batch, as a CUDA graph, or step by step."""
-    if any(_listens_to_batches(callback) for _, callback in run.net.callbacks_):
+    if any(listens_to_batches(callback) for _, callback in run.net.callbacks_):
         return _run_epoch_with_callbacks
     if run.max_epochs * len(run.loader) >= MIN_STEPS_TO_CAPTURE and can_capture(run):
         try:
@@ -73,18 +94,23 @@ def _epoch_runner(run):
             warnings.warn(
                 f"The training step could not be captured as a CUDA graph ({error}). It runs "
                 "operation by operation, which is slower for small nets.",
-                stacklevel=5,
+                stacklevel=6,
             )
     return _run_epoch
 
 
-def _run_epochs(run, run_epoch) -> bool:
-    """Run the epochs; return whether training stopped before all of them were run."""
+def epochs(run: TrainingRun) -> Generator[None, float, bool]:
+    """What surrounds the steps of every epoch: callbacks, history, and the rule of stopping.
+
+    Yields where the steps of an epoch are to be taken, and is sent their loss, n_samples times its
+    mean. Returns whether training stopped before all epochs were run.
+    """
     net, datasets = run.net, {"dataset_train": run.loader, "dataset_valid": None}
     while run.epoch < run.max_epochs:
         net.notify("on_epoch_begin", **datasets)
-        net.module_.train()
-        loss = float(run_epoch(run)) / run.loader.n_samples
+        if not net.module_.training:
+            net.module_.train()
+        loss = (yield) / run.loader.n_samples
         net.history.record("train_loss", loss)
         stop = _end_epoch(run, loss)
         try:
@@ -174,7 +200,7 @@ def _raise_if_not_finite(run):
     )
 
 
-def _listens_to_batches(callback) -> bool:
+def listens_to_batches(callback) -> bool:
     return any(
         getattr(type(callback), name, None) is not getattr(Callback, name)
         for name in ("on_batch_begin", "on_batch_end", "on_grad_computed")

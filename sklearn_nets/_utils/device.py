@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
+from pathlib import Path
 from threading import Lock, local
 
 import torch
@@ -81,6 +82,25 @@ def free_memory(device: torch.device) -> float:
     return math.inf
 
 
+def available_memory(device: torch.device) -> float:
+    """Bytes that may be taken: on an accelerator those that are free, on the host those that the
+    system can give without swapping; infinite where it does not say.
+    """
+    if device.type != "cpu":
+        return free_memory(device)
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return math.inf
+    group = Path("/sys/fs/cgroup")  # a container's limit
+    try:
+        limit, used = (int((group / f"memory.{n}").read_text()) for n in ("max", "current"))
+    except (OSError, ValueError):
+        return free * 1024
+    return min(free * 1024, limit - used)
+
+
 def fits_on_device(X, device: torch.device, dtype: torch.dtype | None = None) -> bool:
     """Whether X can be held on the device as a whole, beside a net."""
     if is_tensor(X) and X.device.type == device.type and device.index in (None, X.device.index):
@@ -136,6 +156,11 @@ def threads(n: int | None):
             torch.set_num_threads(stack[-1] if stack else _limited["before"])
 
 
+def blas_threads(n: int | None):
+    """Let numpy's products use at most n threads inside the block; None changes nothing."""
+    return nullcontext() if n is None else _pools().limit(limits=n, user_api="blas")
+
+
 def parallel_map(work: Callable, pieces: Sequence, device: torch.device) -> list:
     """Results of `work` on each piece: on the host one piece a core, elsewhere one by one.
 
@@ -145,7 +170,7 @@ def parallel_map(work: Callable, pieces: Sequence, device: torch.device) -> list
     cores = torch.get_num_threads()
     if device.type != "cpu" or cores == 1 or len(pieces) == 1:
         return [work(piece) for piece in pieces]
-    with threads(1), _pools().limit(limits=1, user_api="blas"), ThreadPoolExecutor(cores) as pool:
+    with threads(1), blas_threads(1), ThreadPoolExecutor(cores) as pool:
         return list(pool.map(work, pieces))
 
 

@@ -3,57 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
-from sklearn.model_selection import check_cv
-from sklearn.utils import indexable
+from sklearn.utils import check_consistent_length, indexable
 
 from .._utils.array_api import to_numpy
-from ._measure import count_parameters, describe_run, find_device, fit_predict
-from ._notices import Warnings, noticed_interrupts
+from ._across import ComparisonAcrossDatasets
+from ._checkpoint import Checkpoint
+from ._designs import is_several_data_sets, join_test_set, make_design
+from ._measure import describe_run
 from ._problems import choose_problem
-from ._progress import epochs_shown, live_progress
 from ._result import Comparison
+from ._run import run_folds
 
 
 def compare(
     estimators: Mapping,
     X,
-    y,
+    y=None,
     *,
     cv=5,
+    test=None,
+    repeats: int = 1,
+    groups=None,
+    scoring: str | list[str] | None = None,
+    task: str = "auto",
     random_state=None,
     ignore_index: int | str | None = None,
+    n_jobs: int | None = None,
+    checkpoint=None,
     progress: bool = True,
-) -> Comparison:
-    """Cross-validate several estimators on the same folds.
+) -> Comparison | ComparisonAcrossDatasets:
+    """Judge several estimators on the same folds, or on the same held-out test set.
 
-    Labels (`y` of one dimension) are judged by accuracy, macro precision and macro recall; masks
-    (`y` of three) by pixel accuracy, mean IoU, macro precision and macro recall. With TP, FP and FN
-    read off one confusion matrix per fold (of all its pixels together, for masks), the precision
-    of a class is TP / (TP + FP), its recall TP / (TP + FN), its IoU TP / (TP + FP + FN) [1]_; 0/0
-    counts as 0. Macro values and the mean IoU are unweighted means over the classes that occur in
-    the fold, in the truth or in the prediction: scikit-learn's convention.
+    Labels (`y` of one dimension) are judged by accuracy and balanced accuracy; precision, recall
+    and F1, macro and weighted; and, where there are probabilities or decision values, log loss,
+    Brier score, area under the ROC curve and average precision (of several classes: the mean of
+    each against the rest). Amounts are judged by R², mean absolute and root mean squared error;
+    masks (`y` of three dimensions) by pixel accuracy, mean IoU, dice, macro precision and recall.
+    With TP, FP and FN read off one confusion matrix per fold (of all its pixels together, for
+    masks), the precision of a class is TP / (TP + FP), its recall TP / (TP + FN), its IoU
+    TP / (TP + FP + FN) [1]_; 0/0 counts as 0. Macro values and the mean IoU are unweighted means
+    over the classes that occur in the fold, in the truth or in the prediction: scikit-learn's
+    convention.
+
+    Every score has an interval: of a cross-validated mean Nadeau and Bengio's [2]_, with the test
+    and training sizes of the actual folds; on a held-out test set Wilson's for the accuracy,
+    DeLong's for areas under ROC curves, else the bootstrap over samples or images.
 
     Parameters
     ----------
     estimators : dict of str to estimator
-        Any scikit-learn classifiers, pipelines or segmenters. They are cloned, never fitted.
+        Any scikit-learn classifiers, regressors, pipelines or segmenters. They are cloned, never
+        fitted.
     X : array-like of n_samples rows, images or anything else that the estimators take
-        The data.
+        The data. Or a dict of ``name: (X, y)``: several data sets, judged one after the other.
     y : array-like of shape (n_samples,) or (n_samples, height, width)
-        Labels, or masks with one label per pixel: integers or strings.
+        Labels or amounts, or masks with one label per pixel: integers or strings.
     cv : int, splitter or iterable of (train, test), default=5
-        An int asks for that many shuffled folds, stratified by `y` if it holds labels. For
-        splitters that need groups pass ``splitter.split(X, y, groups)``.
+        An int asks for that many shuffled folds, stratified by `y` if it holds labels.
+    test : tuple (X_test, y_test), optional
+        A held-out test set in place of a cross-validation: everything in `X` is learned from. The
+        samples of the result are then those of `X`, followed by those of the test set.
+    repeats : int, default=1
+        How often an int `cv` is repeated with other folds; the intervals become narrower.
+    groups : array-like of shape (n_samples,), optional
+        Samples of a group (a patient, a film) stay in one fold.
+    scoring : str or list of str, optional
+        Metrics of the comparison, or scorers of scikit-learn's, by name; the first ranks the
+        estimators.
+    task : {"auto", "classification", "regression", "segmentation"}, default="auto"
+        What `y` is. By itself it is told from `y`; whole numbers are amounts if all estimators are
+        regressors, else labels.
     random_state : int, RandomState instance or None, default=None
         Shuffles the folds when `cv` is an int. Estimators have a `random_state` of their own.
     ignore_index : int or str, optional
         The value of pixels without a label, which are not judged. Whether an estimator learns from
         them is its own parameter.
+    n_jobs : int, optional
+        How many processes fit at the same time, as in scikit-learn. Times then include what the
+        processes take from each other.
+    checkpoint : str or path-like, optional
+        A folder for what is done, fold by fold. The same call with the same folder goes on where an
+        earlier one was stopped, and gives what it would have given.
     progress : bool, default=True
         Show estimator, fold and epoch while it runs, if standard error is a terminal and rich is
         installed.
@@ -61,13 +94,15 @@ def compare(
     Returns
     -------
     Comparison
+        Or, of several data sets, a `ComparisonAcrossDatasets`.
 
     Raises
     ------
     TypeError
-        If `estimators` is not a dict of estimators.
+        If `estimators` is not a dict of estimators, or `test` is not a pair.
     ValueError
-        If `y` holds neither labels nor masks, or a prediction does not fit `y`.
+        If `y` holds neither labels, amounts nor masks, a prediction does not fit `y`, or options
+        contradict each other.
     Exception
         What the first estimator raised, with a note that names it and the fold, if every estimator
         failed; else failures are in the result, beside those that did not.
@@ -78,6 +113,8 @@ def compare(
     ----------
     .. [1] M. Everingham, L. Van Gool, C. Williams, J. Winn, A. Zisserman, "The Pascal Visual
        Object Classes (VOC) Challenge", International Journal of Computer Vision 88, 2010.
+    .. [2] C. Nadeau, Y. Bengio, "Inference for the Generalization Error", Machine Learning 52,
+       2003.
 
     Examples
     --------
@@ -90,72 +127,79 @@ def compare(
     ...                  random_state=0)
     >>> result.frame()["mean_accuracy"].round(2).to_dict()
     {'kNN': 0.95, 'dummy': 0.33}
+    >>> print(result.verdict())
+    kNN beats dummy: +62.0 points (95 % interval 58.6 to 65.4).
     """
     _check_estimators(estimators)
-    X, y = indexable(X, np.asarray(to_numpy(y)))
+    options = {
+        "cv": cv, "repeats": repeats, "scoring": scoring, "task": task,
+        "random_state": random_state, "ignore_index": ignore_index, "n_jobs": n_jobs,
+        "checkpoint": checkpoint, "progress": progress,
+    }  # fmt: skip
+    if is_several_data_sets(X):
+        if y is not None or test is not None or groups is not None:
+            raise ValueError("Several data sets bring their y along; leave out y, test and groups.")
+        results = {n: compare(estimators, *data, **options) for n, data in X.items()}
+        return ComparisonAcrossDatasets(results)
+    if y is None:
+        raise ValueError("y is missing: expected targets, or X as a dict of name: (X, y).")
+    test_size = None
+    if test is not None:
+        X, y, test_size = join_test_set(X, y, test)
+    (X,) = indexable(X)
+    y = to_numpy(y)
+    check_consistent_length(X, y)
     X = np.asarray(X) if isinstance(X, (list, tuple)) else X
-    problem = choose_problem(y, ignore_index)
-    if cv is None or isinstance(cv, Integral):
-        cv = problem.splitter(5 if cv is None else int(cv), random_state)
-    provenance = describe_run(str(cv) if hasattr(cv, "split") else "given train and test indices")
-    index = np.arange(len(y))  # turns lists and boolean masks into indices
-    splits = [(index[train], index[test]) for train, test in check_cv(cv).split(X, y)]
-    if not splits:
-        raise ValueError("cv gives no fold: pass an int, a splitter or (train, test) indices.")
+    problem = choose_problem(y, ignore_index, estimators.values(), scoring, task)
+    design = make_design(
+        problem, X, cv=cv, test_size=test_size, repeats=repeats, groups=groups,
+        random_state=random_state,
+    )  # fmt: skip
+    provenance = describe_run(design.description)
+    keeper = None
+    if checkpoint is not None:
+        keeper = Checkpoint(checkpoint, problem, X)
+        keeper.fix_splits(design)
+    outcome = run_folds(
+        estimators, X, problem, design.splits, n_jobs=n_jobs, progress=progress, checkpoint=keeper
+    )
+    if not outcome.complete:
+        raise next(iter(outcome.failures.values()), KeyboardInterrupt())
+    return _collect(estimators, X, problem, design, provenance, outcome)
 
-    complete, failures, left_out = {}, {}, []
-    with (
-        live_progress(list(estimators), len(splits), progress) as show,
-        noticed_interrupts() as interrupted,
-    ):
-        for name, estimator in estimators.items():
-            try:
-                complete[name] = _judge_folds(
-                    name, estimator, X, problem, splits, show, interrupted
-                )
-            except KeyboardInterrupt:
-                left_out = [n for n in estimators if n not in complete and n not in failures]
-                break
-            except Exception as error:
-                failures[name] = error
-    if not complete:
-        raise next(iter(failures.values()), KeyboardInterrupt())
 
+def _collect(estimators, X, problem, design, provenance, outcome) -> Comparison:
+    """One result of all folds of all estimators."""
+    complete = outcome.complete
+    folds = pd.DataFrame([fold.row for results in complete.values() for fold in results])
+    folds = folds.astype({"n_parameters": "Int64"})
+
+    def of_answers(part):
+        found = {n: [getattr(f.answer, part) for f in results] for n, results in complete.items()}
+        return {n: values for n, values in found.items() if all(v is not None for v in values)}
+
+    confusions = {n: [f.confusion for f in results] for n, results in complete.items()}
     return Comparison(
-        folds=pd.DataFrame([row for folds in complete.values() for row, _, _, _ in folds]).astype(
-            {"n_parameters": "Int64"}
-        ),
-        metrics=list(next(iter(complete.values()))[0][1]),
-        confusion_matrices={n: np.stack([c for *_, c, _ in f]) for n, f in complete.items()},
-        predictions={n: [p for *_, p in folds] for n, folds in complete.items()},
-        splits=splits,
+        folds=folds,
+        metrics=[name for name in problem.metrics if folds[name].notna().any()],
+        confusion_matrices={n: np.stack(c) for n, c in confusions.items() if c[0] is not None},
+        predictions=of_answers("predicted"),
+        probabilities=of_answers("probabilities"),
+        decision_values=of_answers("decision_values"),
+        curves={n: [f.curves for f in results] for n, results in complete.items()},
+        warnings={
+            n: [(k, text) for k, fold in enumerate(results) for _, text in fold.warnings]
+            for n, results in complete.items()
+        },
+        splits=design.splits,
         problem=problem,
         provenance=provenance,
-        failures=failures,
-        left_out=left_out,
+        failures=outcome.failures,
+        left_out=outcome.left_out,
+        design_remarks=design.remarks,
+        X=X,
+        estimators=dict(estimators),
     )
-
-
-def _judge_folds(name, estimator, X, problem, splits, show, interrupted) -> list[tuple]:
-    """Fit and judge an estimator on every fold: row of figures, metrics, evidence, prediction."""
-    results, y, held_back = [], problem.y, Warnings(name, len(splits))
-    for fold, (train, test) in enumerate(splits):
-        model = clone(estimator)
-        try:
-            with held_back.of_fold(fold), epochs_shown(model, show, name, fold):
-                times, predicted = fit_predict(model, X, y, train, test)
-            if interrupted:  # a fit that was cut short is no result
-                raise KeyboardInterrupt
-            metrics, evidence = problem.judge(y[test], predicted)
-        except Exception as error:
-            error.add_note(f"Estimator {name!r}, fold {fold + 1} of {len(splits)}.")
-            raise
-        size = {"n_parameters": count_parameters(model), "device": find_device(model)}
-        counts = {"n_train": len(train), "n_test": len(test)}
-        row = {"estimator": name, "fold": fold} | counts | metrics | times | size
-        results.append((row, metrics, evidence, predicted))
-    held_back.issue()
-    return results
 
 
 def _check_estimators(estimators) -> None:
@@ -169,6 +213,6 @@ def _check_estimators(estimators) -> None:
             hasattr(estimator, method) for method in ("fit", "predict", "get_params")
         ):
             raise TypeError(
-                f"estimators[{name!r}] must be an instance of a scikit-learn classifier or "
-                f"segmenter with fit and predict, got {estimator!r}."
+                f"estimators[{name!r}] must be an instance of a scikit-learn classifier, regressor "
+                f"or segmenter with fit and predict, got {estimator!r}."
             )

@@ -1,22 +1,28 @@
-"""Comparisons as one page of HTML that needs no other file and no network."""
+"""Comparisons as one page of HTML that needs no other file, no network and no JavaScript."""
 
 from __future__ import annotations
 
-import os
+import base64
+import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import numpy as np
+import pandas as pd
 
+from ._files import replace_file
+from ._findings import baselines
+from ._judgement import SHARED_MODELS
 from ._pictures import check_images
-from ._tables import describe, label, summary
+from ._plots import figures
+from ._tables import describe, interval, label, n_bytes, score, seconds, size
 
-PLAIN = ["fit [s]", "predict [s]", "parameters", "device"]
+MAX_MATRIX = 25  # classes of a confusion matrix that is shown as a whole
+MAX_CLASSES = 60  # rows of the table of classes
 
 
-def write_html(path, sections) -> None:
+def write_html(path, sections, *, heading: str | None = None, lead: str | None = None) -> None:
     """Write ``[(title, comparison, images or None), ...]`` as one self-contained page."""
     try:
         from jinja2 import Environment, PackageLoader
@@ -25,61 +31,52 @@ def write_html(path, sections) -> None:
             "Comparison.to_html needs jinja2: pip install sklearn_nets[report]"
         ) from error
     environment = Environment(loader=PackageLoader(__package__), autoescape=True)
+    environment.filters.update(score=score, sentence_case=lambda s: s[:1].upper() + s[1:])
+    script = _template("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.get_template("page.html.jinja").render(
-        heading=sections[0][0] if len(sections) == 1 else "Comparison",
-        css=files(__package__).joinpath("templates/page.css").read_text(encoding="utf-8"),
+        heading=heading or (sections[0][0] if len(sections) == 1 else "Comparison"),
+        lead=lead,
+        css=_template("page.css"),
+        script=script,
+        script_hash=f"sha256-{digest}",
         sections=[_section(*section) for section in sections],
     )
     replace_file(Path(path), page)
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a file beside the old one and put it in its place, so that none is half-written."""
-    with NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as new:
-        try:
-            new.write(text)
-            new.close()
-            # as `open` would have made it, or as the old one was
-            os.chmod(new.name, path.stat().st_mode if path.exists() else 0o666 & ~_umask())
-            os.replace(new.name, path)
-        except BaseException:
-            new.close()
-            os.unlink(new.name)
-            raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _template(name: str) -> str:
+    return files(__package__).joinpath(f"templates/{name}").read_text(encoding="utf-8")
 
 
 def _section(title, comparison, images) -> dict:
     """What the template shows of one comparison."""
-    frame, problem = comparison.frame(), comparison.problem
-    metric = problem.main_metric
-    best = frame[f"mean_{metric}"].idxmax()
-    mean, std = frame.loc[best, [f"mean_{metric}", f"std_{metric}"]]
-    described, pictures = describe(comparison), {}
+    problem, described, pictures = comparison.problem, describe(comparison), {}
     if images is not None:
         pictures = problem.pictures(comparison, check_images(images, comparison))
-    return {
+    section = {
         "title": title,
-        "lead": {"metric": label(metric), "name": best, "mean": mean, "std": std},
+        "verdict": comparison.verdict(),
         "described": described,
         "remarks": comparison.remarks(),
-        "summary": _summary_table(comparison, frame),
-        "per_class": _class_table(comparison),
-        "counted": problem.counted,
-        "matrices": [
-            _matrix(name, matrices.sum(axis=0), problem)
-            for name, matrices in comparison.confusion_matrices.items()
-        ],
-        "facts": {"n": described, **comparison.provenance},
-        **pictures,
+        "summary": _summary_table(comparison),
+        "pairs": _pairs_table(comparison),
+        "bounds": _bounds_table(comparison),
+        "figures": figures(comparison),
+        "everything": _everything(comparison),
+        "findings": comparison.diagnose(),
+        "facts": {"n": described}
+        | {key: fact for key, fact in comparison.provenance.items() if key != "diagnosis"},
     }
+    if comparison.confusion_matrices:
+        section["per_class"] = _class_table(comparison)
+        section["counted"] = problem.counted
+        summed = {name: m.sum(axis=0) for name, m in comparison.confusion_matrices.items()}
+        if len(problem.classes) <= MAX_MATRIX:
+            section["matrices"] = [_matrix(name, m, problem) for name, m in summed.items()]
+        else:
+            section["confused"] = [_confused(name, m, problem) for name, m in summed.items()]
+    return section | pictures
 
 
 @dataclass
@@ -91,50 +88,143 @@ class _Scale:
     high: float
 
     def at(self, value):
-        return 5 + 114 * (value - self.low) / (self.high - self.low)
+        share = (np.clip(value, self.low, self.high) - self.low) / (self.high - self.low)
+        return 5 + 114 * share
 
 
-def _summary_table(comparison, frame) -> dict:
-    text, folds = summary(comparison), comparison.folds.groupby("estimator", sort=False)
-    scales = []
-    for metric in comparison.metrics:
-        values = comparison.folds[metric]
-        low, high = np.floor(values.min() * 100) / 100, np.ceil(values.max() * 100) / 100
-        scales.append(_Scale(label(metric), low, max(high, low + 0.01)))
+def _summary_table(comparison) -> dict:
+    frame = comparison.frame()
+    shown = [m for m in comparison.problem.shown if m in comparison.metrics]
+    return {
+        "scales": [_scale(comparison, metric) for metric in shown],
+        "plain": _costs(frame)[0],
+        "one": len(comparison.splits) == 1,
+        "rows": [
+            {
+                "name": name,
+                "metrics": [_value(comparison, frame, name, metric) for metric in shown],
+                "plain": _costs(frame)[1][name],
+            }
+            for name in frame.index
+        ],
+    }
 
-    def value(name, metric):
-        means = frame[f"mean_{metric}"]
-        return {
-            "mean": means[name],
-            "std": frame.loc[name, f"std_{metric}"],
-            "best": means[name] == means.max(),
-            "folds": folds.get_group(name)[metric],
-        }
 
-    rows = [
-        {
-            "name": name,
-            "metrics": [value(name, metric) for metric in comparison.metrics],
-            "plain": [text.loc[name, column] for column in PLAIN],
-        }
+def _scale(comparison, metric) -> _Scale:
+    values = comparison.folds[metric].dropna()
+    dummies = comparison.folds["estimator"].isin(baselines(comparison))
+    if not dummies.all():  # they would squeeze the others into a corner; drawn at the edge
+        values = values[~dummies]
+    step = 10.0 ** np.floor(np.log10(max(np.ptp(values), 1e-2)) - 1)
+    low, high = np.floor(values.min() / step) * step, np.ceil(values.max() / step) * step
+    return _Scale(label(metric), low, max(high, low + step))
+
+
+def _value(comparison, frame, name, metric) -> dict:
+    means = frame[f"mean_{metric}"]
+    greater = comparison.problem.metrics[metric].greater_is_better
+    low, high, method = comparison.interval(name, metric)
+    return {
+        "mean": means[name],
+        "std": frame.loc[name, f"std_{metric}"],
+        "best": means[name] == (means.max() if greater else means.min()),
+        "folds": comparison.fold_scores(name, metric),
+        "low": low,
+        "high": high,
+        "interval": interval(comparison, name, metric),
+        "method": method,
+    }
+
+
+def _costs(frame) -> tuple[list[str], dict]:
+    """Headings and, by estimator, pairs of what is shown and what it is sorted by."""
+    ways = {
+        "fit [s]": ("mean_fit_time", seconds),
+        "predict [s]": ("mean_predict_time", seconds),
+        "one row [ms]": ("latency", lambda s: "-" if pd.isna(s) else f"{1000 * s:.2f}"),
+        "parameters": ("n_parameters", size),
+        "memory": ("peak_memory", n_bytes),
+        "GPU memory": ("peak_device_memory", n_bytes),
+        "on disk": ("size_on_disk", n_bytes),
+        "device": ("device", str),
+    }
+    ways = {head: way for head, way in ways.items() if frame[way[0]].notna().any()}
+    rows = {
+        name: [(say(frame.loc[name, c]), frame.loc[name, c]) for c, say in ways.values()]
         for name in frame.index
-    ]
-    return {"scales": scales, "plain": PLAIN, "rows": rows}
+    }
+    return list(ways), rows
+
+
+def _pairs_table(comparison) -> dict:
+    table = comparison.pairs()
+    in_points = comparison.problem.metrics[comparison.problem.main_metric].in_points
+    factor = 100 if in_points else 1
+
+    def number(value, form):
+        return "-" if pd.isna(value) else format(value, form)
+
+    rows = []
+    for row in table.itertuples(index=False):
+        more = row.more_samples
+        probabilities = [number(p, ".2f") for p in (row.p_better, row.p_equal, row.p_worse)]
+        rows.append(
+            {
+                "first": row.first,
+                "second": row.second,
+                "difference": number(factor * row.difference, "+.3g"),
+                "interval": f"{number(factor * row.low, '+.3g')} to "
+                f"{number(factor * row.high, '+.3g')}",
+                "p": [number(p, ".2g") for p in (row.p, row.p_holm, row.p_mcnemar)],
+                "probabilities": probabilities,
+                "more": "-" if pd.isna(more) or more == 0 else "∞" if np.isinf(more) else
+                f"{more:,.2g}" if more < 100 else f"{float(f'{more:.2g}'):,.0f}",
+            }
+        )  # fmt: skip
+    return {
+        "unit": "points" if in_points else label(comparison.problem.main_metric),
+        "metric": label(comparison.problem.main_metric),
+        "method": ", ".join(table["method"].unique()),
+        "remark": SHARED_MODELS if len(comparison.splits) > 1 else "",
+        "mcnemar": bool(table["p_mcnemar"].notna().any()),
+        "rows": rows,
+    }
+
+
+def _bounds_table(comparison) -> list[dict]:
+    try:
+        table = comparison.error_bounds()
+    except ValueError:  # cross-validated, or no case is right or wrong
+        return []
+    return [{"name": name, **row} for name, row in table.to_dict("index").items()]
+
+
+def _everything(comparison) -> list[dict]:
+    table = comparison.frame("long")
+    return [row | {"metric": label(row["metric"])} for row in table.to_dict("records")]
 
 
 def _class_table(comparison) -> dict:
-    table, names = comparison.per_class(), list(comparison.confusion_matrices)
+    table, names = comparison.per_class(), comparison.names
+    support = table.loc[names[0], "support"]
+    classes = list(comparison.classes)
+    if len(classes) > MAX_CLASSES:  # the ones that are found least
+        recall = table["recall"].groupby("class", sort=False).mean()
+        classes = sorted(recall.nsmallest(MAX_CLASSES).index)
     rows = [
         {
             "name": c,
             "scores": [
-                table.loc[(n, c), score] for n in names for score in ("precision", "recall")
+                {key: table.loc[(n, c), f"{s}{end}"]
+                 for key, end in [("value", ""), ("low", "_low"), ("high", "_high")]}
+                for n in names for s in ("precision", "recall")
             ],
-            "support": table.loc[(names[0], c), "support"],
+            "support": support[c],
         }
-        for c in comparison.classes
-    ]
-    return {"names": names, "unit": comparison.problem.unit, "rows": rows}
+        for c in classes
+    ]  # fmt: skip
+    left_out = len(comparison.classes) - len(classes)
+    return {"names": names, "unit": comparison.problem.unit, "rows": rows, "left_out": left_out}
 
 
 def _matrix(name, matrix: np.ndarray, problem) -> dict:
@@ -152,10 +242,20 @@ def _matrix(name, matrix: np.ndarray, problem) -> dict:
 
     classes = [str(c) for c in problem.classes]
     every = range(len(classes))
-    return {
-        "name": name,
-        "wrong": matrix.sum() - np.trace(matrix),
-        "total": matrix.sum(),
+    return _heading(name, matrix) | {
         "classes": classes,
         "rows": [{"name": classes[i], "cells": [cell(i, j) for j in every]} for i in every],
     }
+
+
+def _heading(name, matrix) -> dict:
+    return {"name": name, "wrong": matrix.sum() - np.trace(matrix), "total": matrix.sum()}
+
+
+def _confused(name, matrix: np.ndarray, problem, n_shown: int = 12) -> dict:
+    """Of many classes, the pairs that are confused most often."""
+    wrong = matrix - np.diag(np.diagonal(matrix))
+    worst = np.argsort(-wrong, axis=None, kind="stable")[:n_shown]
+    pairs = [(i, j) for i, j in zip(*np.unravel_index(worst, wrong.shape)) if wrong[i, j]]
+    rows = [(problem.classes[i], problem.classes[j], wrong[i, j]) for i, j in pairs]
+    return _heading(name, matrix) | {"pairs": rows}

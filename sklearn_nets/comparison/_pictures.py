@@ -14,15 +14,23 @@ COLORS = [
     "4363d8", "911eb4", "f032e6", "fabed4", "a9a9a9", "9a6324",
 ]  # fmt: skip
 
+MAX_SIDE = 360  # pixels of a picture on the page
+
 
 def misclassified(comparison, images: np.ndarray, n_shown: int = 12) -> list[dict]:
-    """The samples that most estimators got wrong, each with all the answers."""
+    """The samples that most estimators got wrong, the surest first, each with all the answers."""
     tested = np.concatenate([test for _, test in comparison.splits])
     tested, first = np.unique(tested, return_index=True)  # repeated folds test a sample twice
     answers = {name: np.concatenate(folds)[first] for name, folds in comparison.predictions.items()}
     truth = comparison.y[tested]
     n_wrong = np.sum([answer != truth for answer in answers.values()], axis=0)
-    worst = np.argsort(-n_wrong, kind="stable")[: min(n_shown, np.count_nonzero(n_wrong))]
+    n_sure, true = 0.0, np.searchsorted(comparison.classes, truth)
+    for folds in comparison.probabilities.values():  # decides between equally many
+        p_true = np.concatenate(folds)[first][np.arange(len(true)), true]
+        n_sure = n_sure + (1 - p_true) / (len(comparison.probabilities) + 1)
+    worst = np.argsort(-(n_wrong + n_sure * (n_wrong > 0)), kind="stable")[
+        : min(n_shown, np.count_nonzero(n_wrong))
+    ]
     return [
         {
             "image": png(to_rgb(images[tested[i]])),
@@ -88,6 +96,8 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
 
 def png(rgb: np.ndarray) -> str:
     """A data URL of the image as PNG: three chunks, no dependency."""
+    step = -(-max(rgb.shape[:2]) // MAX_SIDE)  # every so many pixels of what is larger
+    rgb = rgb[::step, ::step]
     height, width, _ = rgb.shape
     rows = np.pad(rgb.astype(np.uint8).reshape(height, -1), ((0, 0), (1, 0))).tobytes()
     chunks = [

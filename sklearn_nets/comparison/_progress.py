@@ -23,7 +23,13 @@ def live_progress(names: list[str], n_folds: int, wanted: bool) -> Iterator[Show
     """
     try:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
     except ImportError:
         wanted = False
     if not wanted or not (console := Console(stderr=True)).is_terminal:
@@ -34,6 +40,8 @@ def live_progress(names: list[str], n_folds: int, wanted: bool) -> Iterator[Show
         BarColumn(),
         TextColumn("{task.fields[status]}", markup=False),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
     ]
     with Progress(*columns, console=console, transient=True) as display:
         new_bar = partial(display.add_task, start=False, total=n_folds, status="")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
+WORDS = {"iou": "IoU", "roc": "ROC", "auc": "AUC", "r2": "R²", "mae": "MAE", "rmse": "RMSE",
+         "f1": "F1", "brier": "Brier"}  # fmt: skip
+
 
 def label(metric: str) -> str:
     """Words for the name of a metric or a column: ``"mean_iou"`` is ``"mean IoU"``."""
-    return metric.replace("_", " ").replace("iou", "IoU")
+    return " ".join(WORDS.get(word, word) for word in metric.split("_"))
 
 
 def seconds(value: float) -> str:
@@ -18,26 +21,81 @@ def size(n_parameters) -> str:
     return "-" if pd.isna(n_parameters) else f"{n_parameters:,}"
 
 
+def n_bytes(value: float) -> str:
+    """Bytes in the unit that gives them one to three digits."""
+    if pd.isna(value):
+        return "-"
+    for unit in ("B", "KB", "MB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, "GB"
+    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+
+
+def score(value: float) -> str:
+    """Three digits behind the point, or four in all of large amounts."""
+    return f"{value:.3f}" if abs(value) < 100 or pd.isna(value) else f"{value:,.4g}"
+
+
+def folds(comparison) -> str:
+    """The design in a few words."""
+    n = len(comparison.splits)
+    return f"{n} folds" if n > 1 else f"a test set of {len(comparison.splits[0][1]):,}"
+
+
 def summary(comparison) -> pd.DataFrame:
     """The table of estimators as text: mean ± standard deviation, seconds, parameters, device."""
-    frame = comparison.frame()
-    columns = {
-        label(m): [f"{a:.3f} ± {s:.3f}" for a, s in zip(frame[f"mean_{m}"], frame[f"std_{m}"])]
-        for m in comparison.metrics
-    }
+    frame, columns = comparison.frame(), {}
+    for m in comparison.problem.shown:
+        if m in comparison.metrics:
+            means, stds = frame[f"mean_{m}"], frame[f"std_{m}"]
+            one = len(comparison.splits) == 1
+            columns[label(m)] = [
+                score(a) if one else f"{score(a)} ± {score(s)}" for a, s in zip(means, stds)
+            ]
+            if m == comparison.problem.main_metric:
+                columns["95 % interval"] = [interval(comparison, name, m) for name in frame.index]
     columns["fit [s]"] = [seconds(t) for t in frame["mean_fit_time"]]
     columns["predict [s]"] = [seconds(t) for t in frame["mean_predict_time"]]
     columns["parameters"] = [size(n) for n in frame["n_parameters"]]
     return pd.DataFrame({**columns, "device": frame["device"]}, index=frame.index)
 
 
+def interval(comparison, name, metric: str) -> str:
+    """An interval as text."""
+    low, high, _ = comparison.interval(name, metric)
+    return "-" if pd.isna(low) else f"{score(low)} to {score(high)}"
+
+
 def class_summary(comparison) -> pd.DataFrame:
     """Precision and recall as text, one row per class, one column per estimator."""
     table = comparison.per_class()
     text = table["precision"].map("{:.3f}".format) + " / " + table["recall"].map("{:.3f}".format)
-    return text.unstack("estimator")[list(comparison.confusion_matrices)]
+    return text.unstack("estimator")[list(comparison.names)]
 
 
 def describe(comparison) -> str:
     """What was judged, in one line."""
-    return f"{comparison.problem.describe()}, {len(comparison.splits)} folds"
+    return f"{comparison.problem.describe()}, {folds(comparison)}"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table in GitHub's Markdown."""
+
+    def line(cells):
+        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+    head = line([table.index.name or "", *table.columns])
+    rule = "|:--|" + "--:|" * len(table.columns)
+    return "\n".join([head, rule, *(line(row) for row in table.itertuples())])
+
+
+# what LaTeX would take for commands
+LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
+
+
+def latex(table: pd.DataFrame, caption: str) -> str:
+    """A table in LaTeX, by pandas, every text escaped."""
+    caption = "".join(LATEX.get(character, character) for character in caption)
+    return table.rename_axis(None).to_latex(escape=True, caption=caption, index_names=False)

@@ -1,5 +1,8 @@
 """Data: made here, or read from files."""
 
 from ._digit_scenes import make_digit_scenes
+from ._images import load_images
+from ._masks import load_masks
+from ._tables import load_table
 
-__all__ = ["make_digit_scenes"]
+__all__ = ["load_images", "load_masks", "load_table", "make_digit_scenes"]

@@ -56,6 +56,27 @@ class Loss(nn.Module):
             return losses.sum(), residual
         return torch.dot(losses, weight), residual.mul_(weight)
 
+    def stacked_residual(self, zt, y):
+        """Losses of the samples of several nets, without weights, and their gradient.
+
+        Belongs to `residual`: a class that overrides one of the two overrides both, or is computed
+        net by net where nets are trained together.
+
+        Parameters
+        ----------
+        zt : tensor of shape (n_nets, n_outputs, n)
+            May be overwritten.
+        y : tensor of shape (n_nets, n, ...)
+
+        Returns
+        -------
+        losses : tensor of shape (n_nets, n)
+        residual : tensor of shape (n_nets, n_outputs, n)
+        """
+        z = zt.transpose(1, 2).flatten(0, 1)  # (n_nets * n, n_outputs)
+        losses = self.per_sample(z, y.flatten(0, 1)).view(y.shape[:2])
+        return losses, self.activation(zt) - y.transpose(1, 2)
+
     def report_factor(self, n_outputs: int) -> float:
         """Factor from the minimized loss to the one that scikit-learn reports as `loss_`."""
         return 1.0
@@ -124,6 +145,14 @@ class CrossEntropy(Loss):
             return losses.sum(), residual
         return torch.dot(losses, weight), residual.mul_(weight)
 
+    def stacked_residual(self, zt, y):
+        log_p = torch.log_softmax(zt, dim=1)
+        index = y.unsqueeze(1)
+        losses = clip_log_loss(log_p.gather(1, index).neg_()[:, 0])
+        residual = log_p.exp_()
+        residual.scatter_add_(1, index, residual.new_full((), -1.0).expand_as(index))
+        return losses, residual
+
 
 class BinaryCrossEntropy(Loss):
     """Logistic loss, summed over outputs; y holds 0 and 1, shape (n, n_outputs).
@@ -152,6 +181,12 @@ class BinaryCrossEntropy(Loss):
         if weight is None:
             return losses.sum(), residual
         return torch.dot(losses, weight), residual.mul_(weight)
+
+    def stacked_residual(self, zt, y):
+        losses, residual = super().stacked_residual(zt, y)
+        if self.label_smoothing:
+            residual = residual + (y - self._spread(y)).transpose(1, 2)
+        return losses, residual
 
     def _spread(self, y):
         return y + self.label_smoothing * (0.5 - y) if self.label_smoothing else y

@@ -1,0 +1,249 @@
+"""Many runs trained as one: `train_stacked` beside `train`.
+
+The weights of nets of one structure are stacked, and every product of a step becomes one batched
+product for all of them. On a GPU that hides the launches of its kernels; on the host, where a small
+net spends more time in Python than in its products, a stack is kept small enough for the cache and
+every core trains a stack of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from math import ceil
+from threading import Event
+
+import joblib
+import numpy as np
+import torch
+from sklearn import config_context, get_config
+
+from .._utils.device import blas_threads, free_memory, threads
+from ..modules.mlp import MLP
+from ..modules.stacked_mlp import StackedMLPGradient
+from .loader import DeviceData
+from .loop import epochs, listens_to_batches
+from .optimizers import SGD, Adam
+from .run import TrainingRun
+from .stacked_batches import StackedBatches
+from .stacked_weights import StackedWeights
+from .threads import choose_threads
+
+CACHE = (
+    2**22
+)  # bytes of one stack on the host: it stays in a core's caches, and few products are small
+STACK_MEMORY_FRACTION = 0.25  # of an accelerator's free memory, for a stack and its activations
+
+logger = logging.getLogger("sklearn_nets.stacked")
+
+
+class Cancelled(BaseException):
+    """Training was ended from outside; not an Exception, which would count as a failed fit."""
+
+
+def reason_to_train_alone(run: TrainingRun) -> str | None:
+    """Why a run cannot be part of a stack; None if it can."""
+    if type(run.module) is not MLP:
+        return f"a {type(run.module).__name__} is not stacked"
+    if not isinstance(run.loader.data, DeviceData):
+        return "its data is sparse, or does not fit on the device"
+    if any(listens_to_batches(callback) for _, callback in run.net.callbacks_):
+        return "a callback listens to batches"
+    if run.augment is not None or run.net.autocast_dtype is not None:
+        return "it augments its batches, or computes in mixed precision"
+    if type(run.optimizer) not in (Adam, SGD):
+        return "its optimizer is not of this package"
+    return None
+
+
+def train_stacked(
+    runs: list[TrainingRun],
+    cancelled: Event | None = None,
+    on_epoch: Callable[[int], None] | None = None,
+) -> list[bool | BaseException | None]:
+    """Run all epochs of many runs, those of one structure together.
+
+    Parameters
+    ----------
+    runs : list of TrainingRun
+        For each of them `reason_to_train_alone` is None.
+    cancelled : threading.Event, optional
+        Ends the training when it is set.
+    on_epoch : callable(n), optional
+        Called when n runs have ended an epoch, from any thread.
+
+    Returns
+    -------
+    list
+        Of each run: whether it stopped before all of its epochs were run, the exception that ended
+        it (of a callback, say), or None if there is no other run to train it with.
+    """
+    cancelled = cancelled or Event()
+    outcomes = {}
+    groups = defaultdict(list)
+    for run in runs:
+        groups[structure(run)].append(run)
+    stacks = []
+    for group in groups.values():
+        if len(group) == 1:
+            outcomes[id(group[0])] = None
+            logger.info("A net trains alone: there is no other of its structure.")
+        else:
+            parts = split(group)
+            stacks += [Stack(part, cancelled, on_epoch) for part in parts]
+            size = len(parts[0])
+            logger.info("%d nets train in %d stacks of up to %d.", len(group), len(parts), size)
+    _train_in_threads(stacks, cancelled)
+    for stack in stacks:
+        outcomes.update(stack.outcomes)
+    return [outcomes[id(run)] for run in runs]
+
+
+def structure(run: TrainingRun) -> tuple:
+    """What the runs of a stack have in common."""
+    X, y, _ = run.loader.data
+    n_steps = len(run.loader)
+    module, optimizer = run.module, run.optimizer
+    return (
+        type(module), module.activation, tuple(p.shape for p in module.parameters()),
+        type(run.net.criterion_), type(optimizer), optimizer.param_groups[0].get("nesterov"),
+        X.dtype, y.dtype, y.shape[1:], X.device, n_steps, n_steps > 1 and run.loader.batch_size,
+    )  # fmt: skip
+
+
+def split(runs: list[TrainingRun]) -> list[list[TrainingRun]]:
+    """Split runs of one structure into stacks, those with equal batches side by side."""
+    loader, module = runs[0].loader, runs[0].module
+    runs = sorted(runs, key=lambda run: (id(run.loader.data.X), _order_key(run.loader)))
+    widths = sum(p.shape[0] for p in module.parameters() if p.ndim == 1)
+    values = loader.batch_size * (loader.data.X.shape[1] + 2 * widths)
+    values += 4 * sum(p.numel() for p in module.parameters())
+    n_bytes = values * next(module.parameters()).itemsize
+    if loader.device.type == "cpu":
+        n_threads = n_worker_threads()
+        n_stacks = ceil(len(runs) / max(1, CACHE // n_bytes) / n_threads) * n_threads
+    else:
+        room = STACK_MEMORY_FRACTION * free_memory(loader.device)
+        n_stacks = ceil(len(runs) / max(1, room // n_bytes))
+    size = ceil(len(runs) / min(n_stacks, len(runs)))
+    return [runs[start : start + size] for start in range(0, len(runs), size)]
+
+
+def n_worker_threads() -> int:
+    """How many stacks train at a time on the host."""
+    return min(joblib.cpu_count(), torch.get_num_threads())
+
+
+def _train_in_threads(stacks, cancelled):
+    """Train stacks, on the host one on each core; never in this thread, which takes interrupts."""
+    if not stacks:
+        return
+    config = get_config()
+
+    def train(stack):
+        with config_context(**config):
+            stack.train()
+
+    n_threads = min(len(stacks), n_worker_threads())
+    if any(stack.device.type != "cpu" for stack in stacks):
+        n_threads = 1
+    # set once for all; where there are fewer stacks than cores, large nets share what is left
+    wanted = [choose_threads(stack.runs[0]) or 1 for stack in stacks]
+    limit = max(1, min(wanted) // n_threads)
+    with threads(limit), blas_threads(limit), ThreadPoolExecutor(n_threads) as pool:
+        try:
+            pending = {pool.submit(train, stack) for stack in stacks}
+            while pending:  # a wait without end might not see a signal that another thread gets
+                _, pending = wait(pending, timeout=0.1)
+        except BaseException:
+            cancelled.set()
+            raise
+
+
+class Stack:
+    """Runs of one structure that take every step together.
+
+    Parameters
+    ----------
+    runs : list of TrainingRun
+    cancelled : threading.Event
+    on_epoch : callable(n) or None
+
+    Attributes
+    ----------
+    outcomes : dict
+        Of each run, by its id, what `train_stacked` returns.
+    """
+
+    def __init__(self, runs, cancelled, on_epoch=None):
+        self.runs, self.cancelled, self.on_epoch = runs, cancelled, on_epoch
+        self.device = runs[0].loader.device
+        self.outcomes = {}
+        self._epochs = {id(run): epochs(run) for run in runs}
+
+    def train(self) -> None:
+        """Train until every run is over; what interrupts the stack itself is the end of all."""
+        try:
+            self._advance(self.runs)
+            while runs := self._going_on():
+                self._train_some(runs)
+        except BaseException as error:
+            self.outcomes.update({id(run): error for run in self._going_on()})
+
+    def _train_some(self, runs):
+        """Train runs until the first of them ends."""
+        weights, batches = StackedWeights(runs), StackedBatches([run.loader for run in runs])
+        gradient = StackedMLPGradient(
+            weights.weights,
+            weights.grads,
+            runs[0].module.activation,
+            [run.net.criterion_ for run in runs],
+            [run.alpha for run in runs],
+            [run.report_factor for run in runs],
+        )
+        try:
+            while len(self._going_on()) == len(runs):
+                self._advance(runs, self._take_steps(weights, batches, gradient))
+        finally:
+            for run in runs:
+                weights.release(run)
+
+    @torch.no_grad()
+    def _take_steps(self, weights, batches, gradient) -> list[float]:
+        """Take the steps of one epoch; the loss of every run."""
+        scalars = [run.next_scalars(len(run.loader)) for run in weights.runs]
+        steppers = weights.steppers(np.stack(scalars))
+        total = 0.0
+        for i, batch in enumerate(batches):
+            if self.cancelled.is_set():
+                raise Cancelled
+            total = total + gradient(*batch)
+            for optimizer, scalars in steppers:
+                optimizer.fused_step(scalars[i])
+        return total.tolist()
+
+    def _advance(self, runs, losses=None):
+        """End the epoch of every run, and begin its next one; without losses, its first."""
+        for i, run in enumerate(runs):
+            try:
+                self._epochs[id(run)].send(None if losses is None else losses[i])
+            except StopIteration as end:
+                self.outcomes[id(run)] = end.value
+            except BaseException as error:  # of a callback or a score: for this run's own `fit`
+                self.outcomes[id(run)] = error
+        if losses is not None and self.on_epoch is not None:
+            self.on_epoch(len(runs))
+
+    def _going_on(self):
+        return [run for run in self.runs if id(run) not in self.outcomes]
+
+
+def _order_key(loader) -> int:
+    """The same number for loaders that shuffle alike."""
+    rows = None if loader.rows is None else loader.rows.tobytes()
+    if loader.random_state is None:
+        return hash(rows)
+    _, state, position, *_ = loader.random_state.get_state()
+    return hash((rows, state.tobytes(), position))

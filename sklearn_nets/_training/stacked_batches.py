@@ -1,0 +1,104 @@
+"""The shuffled mini-batches of several runs, a row for each net."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+
+class StackedBatches:
+    """Batches as their own loaders would give them, stacked: X, y, weight and counts.
+
+    Each net sees the samples in the order that its own loader draws. Where nets have the same data,
+    it is read from one tensor; where they have the same order too, a batch is gathered once. Last
+    batches of different lengths are filled up with samples of weight 0, and `counts` says how many
+    samples there are; else `counts` is None.
+
+    Parameters
+    ----------
+    loaders : list of BatchLoader
+        Of data on the device, with the same number of batches and the same batch size, unless
+        there is only one batch.
+    """
+
+    def __init__(self, loaders):
+        self.loaders = loaders
+        self.size = max(loader.batch_size for loader in loaders)
+        self.n_steps = len(loaders[0])
+        X, y, weight = (list(tensors) for tensors in zip(*(loader.data for loader in loaders)))
+        if any(w is not None for w in weight):
+            dtype = next(w.dtype for w in weight if w is not None)
+            weight = [
+                x.new_ones(len(x), dtype=dtype) if w is None else w for x, w in zip(X, weight)
+            ]
+        self.X, self.y = StackedRows(X), StackedRows(y)
+        self.weight = None if weight[0] is None else StackedRows(weight)
+        self.device = X[0].device
+        rest = (self.n_steps - 1) * self.size
+        last = [loader.n_samples - rest for loader in loaders]
+        self.n_places = rest + max(last)
+        self.counts, self.mask = None, None
+        if len(set(last)) > 1:
+            self.counts = last
+            places = np.arange(max(last)) < np.array(last)[:, None]
+            self.mask = torch.from_numpy(places).to(self.device)
+
+    def __iter__(self) -> Iterator[tuple]:
+        orders = np.stack([self._next_order(loader) for loader in self.loaders])
+        same = bool((orders == orders[0]).all()) and self.mask is None
+        index = torch.from_numpy(orders[:1] if same else orders).to(self.device)
+        for step in range(self.n_steps):
+            rows = index[:, step * self.size : (step + 1) * self.size]
+            X, y = self.X.gather(rows), self.y.gather(rows)
+            weight = None if self.weight is None else self.weight.gather(rows)
+            if self.mask is None or step < self.n_steps - 1:
+                yield X, y, weight, None
+            else:
+                mask = self.mask.to(X.dtype) if weight is None else weight * self.mask
+                yield X, y, mask, self.counts
+
+    def _next_order(self, loader):
+        """A net's samples in order, in all places; what fills them up is some sample."""
+        places = np.zeros(self.n_places, dtype=np.int64)
+        order = loader.next_permutation()
+        places[: loader.n_samples] = np.arange(loader.n_samples) if order is None else order
+        return places
+
+
+class StackedRows:
+    """Rows of several nets, which may be rows of the same tensor.
+
+    Parameters
+    ----------
+    tensors : list of tensor of shape (n_samples, ...)
+        One for each net.
+    """
+
+    def __init__(self, tensors):
+        self.tensors, self.offsets = tensors, None
+        distinct = {id(tensor): tensor for tensor in tensors}
+        # on an accelerator one launch gathers for all; on the host a copy would cost more
+        self.together = len(distinct) == 1 or tensors[0].device.type != "cpu"
+        if self.together and len(distinct) > 1:
+            starts = np.cumsum([0, *(len(tensor) for tensor in distinct.values())])
+            first = dict(zip(distinct, starts))
+            offsets = np.array([first[id(tensor)] for tensor in tensors])[:, None]
+            self.offsets = torch.from_numpy(offsets).to(tensors[0].device)
+            self.tensors = [torch.cat(list(distinct.values()))] * len(tensors)
+
+    def gather(self, rows):
+        """Rows of every net, (n_nets, n, ...); one line of `rows` stands for all nets."""
+        first, n_nets = self.tensors[0], len(self.tensors)
+        shape = rows.shape[1], *first.shape[1:]
+        if self.offsets is not None:
+            rows = rows + self.offsets
+        if self.together and len(rows) == 1:
+            return first.index_select(0, rows[0]).expand(n_nets, *shape)
+        if self.together:
+            return first.index_select(0, rows.reshape(-1)).view(n_nets, *shape)
+        batch = first.new_empty(n_nets, *shape)
+        for tensor, order, out in zip(self.tensors, rows.expand(n_nets, -1), batch):
+            torch.index_select(tensor, 0, order, out=out)
+        return batch

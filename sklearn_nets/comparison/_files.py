@@ -1,0 +1,96 @@
+"""Files that are written whole or not at all, and archives of JSON and arrays without pickle."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
+
+import numpy as np
+import pandas as pd
+
+CONTENTS = "contents.json"
+
+
+def replace_file(path: Path, data: str | bytes) -> None:
+    """Write a file beside the old one and put it in its place, so that none is half-written."""
+    data = data.encode("utf-8") if isinstance(data, str) else data
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as new:
+        try:
+            new.write(data)
+            new.close()
+            # as `open` would have made it, or as the old one was
+            os.chmod(new.name, path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+            os.replace(new.name, path)
+        except BaseException:
+            new.close()
+            os.unlink(new.name)
+            raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_archive(path: Path, contents: dict, arrays: dict[str, np.ndarray]) -> None:
+    """A zip of ``contents.json`` and one ``.npy`` file for each array, as numpy.savez writes them.
+
+    Raises
+    ------
+    ValueError
+        If an array or a value could only be stored by pickle.
+    """
+    buffer = io.BytesIO()
+    with ZipFile(buffer, "w", ZIP_DEFLATED) as archive:
+        archive.writestr(CONTENTS, json.dumps(contents, default=_plain))
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, _without_objects(name, array), allow_pickle=False)
+    replace_file(path, buffer.getvalue())
+
+
+def _plain(value):
+    """Numbers of numpy's and pandas' as JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is pd.NA:
+        return None
+    raise ValueError(f"Cannot store {value!r} of type {type(value).__name__} without pickle.")
+
+
+def _without_objects(name: str, array) -> np.ndarray:
+    array = np.asarray(array)
+    if array.dtype != object:
+        return array
+    if not all(isinstance(value, str) for value in array.ravel()):
+        raise ValueError(
+            f"{name} holds objects, which only pickle can store: expected numbers or strings."
+        )
+    return array.astype(str)
+
+
+def read_archive(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """What `write_archive` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file is none of its kind.
+    """
+    try:
+        with ZipFile(path) as archive:
+            contents = json.loads(archive.read(CONTENTS))
+            arrays = {}
+            for name in archive.namelist():
+                if name.endswith(".npy"):
+                    with archive.open(name) as file:
+                        array = np.lib.format.read_array(file, allow_pickle=False)
+                    arrays[name.removesuffix(".npy")] = array
+    except (BadZipFile, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is no file that Comparison.save() wrote: {error}") from error
+    return contents, arrays

@@ -1,0 +1,183 @@
+"""Text files with a table in them: encoding, separator, decimal sign and broken lines."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import re
+import zlib
+from collections import Counter
+from io import StringIO
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+BOMS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?")
+THOUSANDS_COMMA = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?|[+-]?\d+(\.\d+)?")
+
+
+def read_csv(path: Path) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
+    """Read a text file, refusing lines that do not fit the header.
+
+    Returns
+    -------
+    table : DataFrame
+    lines : ndarray of shape (n_rows,)
+        The line of the file, from 1, on which each row starts.
+    notes : list of str
+        What was found out about the file.
+    """
+    text, notes = _decode(_read_bytes(path), path)
+    declared = re.match(r"sep=(.)\r?\n", text)  # Excel writes this line above the header
+    above = int(bool(declared))
+    if declared:
+        text = text[declared.end() :]
+    text = text.rstrip("\r\n ")
+    if not text.strip():
+        raise ValueError(f"{path} is empty: expected a header line and one line for each row.")
+    separator = declared[1] if declared else _find_separator(text)
+    if separator != ",":
+        notes.append(f"Columns are separated by {SEPARATORS.get(separator, repr(separator))}.")
+    header, lines, extra = _check_lines(text, path, separator, above)
+    if len(lines) == 0:
+        raise ValueError(f"{path} has a header but no rows.")
+
+    index_col = None
+    if extra == "names":
+        index_col = 0
+        notes.append("The first field of every line has no header: row names, left out.")
+    elif extra == "empty":
+        index_col = False  # what stands behind the last separator is dropped
+    options = {"sep": separator, "skipinitialspace": True, "na_values": ["?"]}
+    options |= {"low_memory": False, "index_col": index_col, "encoding_errors": "strict"}
+    table = pd.read_csv(StringIO(text), **options)
+    style = _number_style(table, separator)
+    if style:
+        table = pd.read_csv(StringIO(text), **options, **style)
+        decimal = style.get("decimal", ".")
+        notes.append(
+            f"Numbers are read with a decimal {'comma' if decimal == ',' else 'point'}"
+            + (f" and {style['thousands']!r} between thousands." if "thousands" in style else ".")
+        )
+    repeated = sorted(name for name, count in Counter(header).items() if count > 1 and name)
+    if repeated:
+        notes.append(
+            f"Columns of the same name are numbered: {', '.join(repeated)} "
+            f"(the second one is {repeated[0]}.1)."
+        )
+    table.attrs["repeated"] = repeated
+    return table.reset_index(drop=True), lines, notes
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            return file.read()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"{path} cannot be decompressed ({error}): it is damaged, or no gzip file."
+        ) from None
+
+
+def _decode(raw: bytes, path: Path) -> tuple[str, list[str]]:
+    encoding = next((name for bom, name in BOMS.items() if raw.startswith(bom)), None)
+    if encoding is None and len(raw) > 3:  # Latin text in UTF-16: every second byte is zero
+        low, high = raw[0:400:2], raw[1:400:2]
+        if high.count(0) > 0.8 * len(high):
+            encoding = "utf-16-le"
+        elif low.count(0) > 0.8 * len(low):
+            encoding = "utf-16-be"
+    for candidate in [encoding] if encoding else ["utf-8", "cp1252", "latin-1"]:
+        try:
+            text = raw.decode(candidate)
+        except UnicodeDecodeError:
+            continue
+        if "\0" in text:
+            break
+        plain = candidate in ("utf-8", "utf-8-sig")
+        return text, [] if plain else [f"Text is encoded as {candidate}."]
+    raise ValueError(
+        f"{path} holds no text: expected a table as .csv, .csv.gz, .tsv, .parquet or .xlsx."
+    )
+
+
+def _find_separator(text: str) -> str:
+    """The separator that splits most of the first lines into equally many fields, at least two."""
+    head = text[: 2**16]
+    best, best_score = ",", (0.0, 0)
+    for separator in SEPARATORS:
+        reader = csv.reader(StringIO(head, newline=""), delimiter=separator, skipinitialspace=True)
+        try:
+            widths = Counter(len(record) for record in islice(reader, 100) if record)
+        except csv.Error:
+            continue
+        (width, count), *_ = widths.most_common(1)
+        score = (count / widths.total(), width)
+        if width > 1 and score > best_score:
+            best, best_score = separator, score
+    return best
+
+
+def _check_lines(text: str, path: Path, separator: str, above: int):
+    """Header, line of every row, and what the one field more than the header is, if anything."""
+    reader = csv.reader(
+        StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
+    )
+    header, lines, widths, last_is_empty, start = [], [], [], True, 1
+    try:
+        for record in reader:
+            if record:
+                lines.append(start)
+                widths.append(len(record))
+                last_is_empty &= len(lines) == 1 or not record[-1]
+                header = record if len(lines) == 1 else header
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {start + above}: broken quotes ({error}). A field that holds quotes "
+            'needs quotes around it and every quote inside doubled: "6"" pipe".'
+        ) from None
+    lines, widths = np.array(lines) + above, np.array(widths)
+    extra = None
+    if len(widths) > 1 and np.all(widths[1:] == widths[0] + 1):
+        extra = "empty" if last_is_empty else "names"
+    elif np.any(widths != widths[0]):
+        bad = int(np.argmax(widths != widths[0]))
+        n_bad = np.count_nonzero(widths != widths[0])
+        others = f" ({n_bad} such lines in all)" if n_bad > 1 else ""
+        raise ValueError(
+            f"{path}, line {lines[bad]}: expected {widths[0]} fields separated by "
+            f"{SEPARATORS.get(separator, repr(separator))}, as in the header, got "
+            f"{widths[bad]}{others}. Complete or remove the line; a field that holds a separator "
+            "needs quotes around it."
+        )
+    return [name.strip() for name in header], lines[1:], extra
+
+
+def _number_style(table: pd.DataFrame, separator: str) -> dict[str, str]:
+    """Decimal sign and thousands separator, where columns of text hold nothing but numbers."""
+    style = {}
+    for name in table.select_dtypes(["object", "string"]):
+        values = table[name].dropna()
+        texts = values[values.map(lambda value: isinstance(value, str))].str.strip()
+        if not len(texts) or len(texts) < len(values):
+            continue
+        if not texts.str.contains(",", regex=False).any():
+            continue
+        # "1,234" in a file of commas had to be quoted: a thousand; elsewhere a decimal comma
+        if separator == "," and texts.str.fullmatch(THOUSANDS_COMMA).all():
+            style |= {"thousands": ","}
+        elif texts.str.fullmatch(DECIMAL_COMMA).all():
+            style |= {"decimal": ","}
+            if texts.str.contains(".", regex=False).any():
+                style |= {"thousands": "."}
+    return {"thousands": ","} if style.get("thousands") == "," else style

@@ -1,0 +1,276 @@
+"""The estimators that are worth comparing on the data at hand, as ordinary pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.svm import LinearSVR
+
+from ._utils.array_api import to_numpy
+from .datasets._task import choose_task
+from .neighbors import KNeighborsClassifier, KNeighborsRegressor
+from .neural_network import MLPClassifier, MLPRegressor
+from .segmentation import PixelClassifier, SegmentationNet
+from .svm import LinearSVC
+from .vision import CNNClassifier, FlattenImages, ViTClassifier
+
+__all__ = ["MODELS", "default_models"]
+
+# short name -> name in tables; the dummy is always the first
+MODELS = {
+    "dummy": "dummy",
+    "knn": "kNN",
+    "svm": "linear SVM",
+    "mlp": "MLP",
+    "cnn": "CNN",
+    "vit": "ViT",
+    "hgb": "HistGradientBoosting",
+}
+ENOUGH_TO_HOLD_OUT = 2000  # rows from which on a perceptron stops early on a tenth of them
+MAX_PIXELS = 4000  # that a classifier of patches learns from: kNN compares every pixel with them
+
+
+def default_models(
+    X,
+    y,
+    *,
+    task: str = "auto",
+    models: Iterable[str] | None = None,
+    device: str = "auto",
+    ignore_index=None,
+    random_state: int | np.random.RandomState | None = None,
+) -> dict:
+    """Choose the estimators to compare on given data.
+
+    They are unfitted pipelines, to be edited like any others before they go to
+    :func:`~sklearn_nets.comparison.compare`. What they hold depends on the data:
+
+    ============================ ======================================================
+    tables (a DataFrame)         kNN, linear SVM, MLP and histogram gradient boosting,
+                                 each behind :func:`skrub.tabular_pipeline`: dates and
+                                 categories encoded, missing values filled, scaled
+    rows of numbers              the same, scaled by StandardScaler
+    images                       kNN, linear SVM and MLP on flat pixels, CNN, ViT
+    images with masks            kNN and linear SVM on patches of pixels, SegmentationNet
+    ============================ ======================================================
+
+    A dummy, which never looks at X, always comes first: what is no better has learned nothing.
+
+    Parameters
+    ----------
+    X : DataFrame, or array-like of shape (n_samples, n_features), or images
+        Images as `CNNClassifier` reads them, of 3 or 4 axes.
+    y : array-like of shape (n_samples,) or (n_samples, height, width)
+        Labels, quantities or masks.
+    task : {"auto", "classification", "regression", "segmentation"}, default="auto"
+        "auto" is segmentation for masks, or else decided as in
+        :func:`~sklearn_nets.datasets.load_table`.
+    models : iterable of {"knn", "svm", "mlp", "cnn", "vit", "hgb"}, optional
+        Which ones, in their order; by default all that suit the data. For masks "cnn" is the
+        `SegmentationNet`. "hgb", on images and masks, is for those who have time.
+    device : str, default="auto"
+        Where the nets and nearest neighbors compute.
+    ignore_index : int or str, optional
+        The value of pixels without a label.
+    random_state : int, RandomState instance or None, default=None
+        Seeds every estimator.
+
+    Returns
+    -------
+    estimators : dict of str to estimator
+        Named as in tables: "dummy", "kNN", "linear SVM", "MLP", "CNN", "ViT", "SegmentationNet",
+        "HistGradientBoosting".
+
+    Raises
+    ------
+    ImportError
+        If X is a DataFrame and skrub is missing.
+    ValueError
+        If a model is unknown or does not suit the data, or `task` does not suit `y`.
+
+    See Also
+    --------
+    sklearn_nets.datasets.load_table, sklearn_nets.datasets.load_images : Data from files.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_nets import default_models
+    >>> digits = load_digits()
+    >>> estimators = default_models(digits.images, digits.target, random_state=0)
+    >>> list(estimators)
+    ['dummy', 'kNN', 'linear SVM', 'MLP', 'CNN', 'ViT']
+    >>> _ = estimators["CNN"].set_params(max_iter=20)
+    """
+    X = X if hasattr(X, "shape") else np.asarray(X)
+    y = np.asarray(to_numpy(y))
+    task = _check_task(task, X, y)
+    if isinstance(random_state, np.random.RandomState):  # one seed for all
+        random_state = int(random_state.randint(np.iinfo(np.int32).max))
+    makers = _makers(X, y, task, ignore_index, random_state)
+    estimators = {}
+    for name in ["dummy", *_check_models(models, makers, X, task)]:
+        title, estimator = makers[name]()
+        estimators[title] = set_device(estimator, device)
+    return estimators
+
+
+def set_device(estimator, device):
+    """Set `device` wherever an estimator or a part of it has this parameter."""
+    names = [key for key in estimator.get_params() if key.split("__")[-1] == "device"]
+    return estimator.set_params(**dict.fromkeys(names, device))
+
+
+def _check_task(task, X, y) -> str:
+    tasks = ("auto", "classification", "regression", "segmentation")
+    if task not in tasks:
+        raise ValueError(f"task must be one of {', '.join(tasks)}, got {task!r}.")
+    if len(X) != len(y):
+        raise ValueError(f"X and y must have as many samples, got {len(X)} and {len(y)}.")
+    if task == "auto" and y.ndim == 3:
+        task = "segmentation"
+    if y.ndim != (3 if task == "segmentation" else 1):
+        raise ValueError(
+            "y must hold a label or a number per sample, of shape (n_samples,), or masks of shape "
+            f"(n_samples, height, width), got shape {y.shape} for task {task!r}."
+        )
+    if task == "segmentation" and X.ndim not in (3, 4):
+        raise ValueError(f"Masks need images of 3 or 4 axes, got X of shape {X.shape}.")
+    return choose_task(y)[0] if task == "auto" else task
+
+
+def _check_models(models, makers, X, task) -> list[str]:
+    slow = {"hgb"} if X.ndim > 2 else set()
+    if models is None:
+        return [name for name in makers if name != "dummy" and name not in slow]
+    chosen = list(dict.fromkeys(models))
+    for name in chosen:
+        if name not in MODELS:
+            raise ValueError(f"Unknown model {name!r}: choose from {', '.join(MODELS)}.")
+        if name not in makers:
+            what = "a table" if X.ndim == 2 else "images"
+            suited = ", ".join(n for n in makers if n != "dummy")
+            raise ValueError(f"{name} does not suit {task} of {what}: choose from {suited}.")
+    return [name for name in chosen if name != "dummy"]
+
+
+def _makers(X, y, task, ignore_index, random_state) -> dict[str, Callable]:
+    """For each short name, what makes its name in tables and its estimator."""
+    if task == "segmentation":
+        return _segmenters(ignore_index, random_state)
+    plain = _regressors(y, random_state) if task == "regression" else _classifiers(y, random_state)
+    if X.ndim > 2:
+        plain = {name: _with_flat_pixels(make) for name, make in plain.items()}
+        if task == "classification":
+            plain |= {
+                "cnn": lambda: CNNClassifier(random_state=random_state),
+                "vit": lambda: ViTClassifier(random_state=random_state),
+            }
+    elif hasattr(X, "iloc"):
+        plain = {name: _with_encoded_columns(make) for name, make in plain.items()}
+    else:
+        incomplete = X.dtype.kind == "f" and bool(np.isnan(to_numpy(X)).any())
+        plain = {name: _with_scaled_columns(make, incomplete) for name, make in plain.items()}
+    return {name: _titled(MODELS[name], plain[name]) for name in MODELS if name in plain}
+
+
+def _titled(title, make):
+    return lambda: (title, make())
+
+
+def _classifiers(y, random_state) -> dict[str, Callable]:
+    rarest = np.unique(y, return_counts=True)[1].min()
+    early = {"early_stopping": True} if len(y) >= ENOUGH_TO_HOLD_OUT and rarest >= 10 else {}
+    return {
+        "dummy": DummyClassifier,
+        "knn": KNeighborsClassifier,
+        "svm": lambda: LinearSVC(random_state=random_state),
+        "mlp": lambda: MLPClassifier(**early, random_state=random_state),
+        "hgb": lambda: HistGradientBoostingClassifier(random_state=random_state),
+    }
+
+
+def _regressors(y, random_state) -> dict[str, Callable]:
+    def scaled(regressor):
+        # prices and fractions alike: a step of the solver means the same for both
+        return TransformedTargetRegressor(regressor, transformer=StandardScaler())
+
+    early = {"early_stopping": True} if len(y) >= ENOUGH_TO_HOLD_OUT else {}
+    return {
+        "dummy": DummyRegressor,
+        "knn": KNeighborsRegressor,
+        "svm": lambda: scaled(LinearSVR(random_state=random_state)),
+        "mlp": lambda: scaled(MLPRegressor(**early, random_state=random_state)),
+        "hgb": lambda: HistGradientBoostingRegressor(random_state=random_state),
+    }
+
+
+def _segmenters(ignore_index, random_state) -> dict[str, Callable]:
+    pixels = {
+        "max_pixels": MAX_PIXELS, "ignore_index": ignore_index, "random_state": random_state,
+    }  # fmt: skip
+
+    def of_patches(name, classifier):
+        return lambda: (MODELS[name], PixelClassifier(classifier, **pixels))
+
+    svm = make_pipeline(MinMaxScaler(), LinearSVC(random_state=random_state))
+    net = SegmentationNet(ignore_index=ignore_index, random_state=random_state)
+    return {
+        "dummy": of_patches("dummy", DummyClassifier()),
+        "knn": of_patches("knn", KNeighborsClassifier()),
+        "svm": of_patches("svm", svm),
+        "cnn": lambda: ("SegmentationNet", net),
+        "hgb": of_patches("hgb", HistGradientBoostingClassifier(random_state=random_state)),
+    }
+
+
+def _is_dummy(estimator) -> bool:
+    return isinstance(estimator, DummyClassifier | DummyRegressor)
+
+
+def _with_encoded_columns(make):
+    try:
+        from skrub import tabular_pipeline
+    except ImportError as error:
+        raise ImportError(
+            "default_models needs skrub to encode the columns of a DataFrame: "
+            "pip install sklearn_nets[data]"
+        ) from error
+
+    def pipeline():
+        estimator = make()
+        if _is_dummy(estimator):
+            return estimator
+        if "categorical_features" in estimator.get_params():
+            estimator.set_params(categorical_features="from_dtype")
+        return tabular_pipeline(estimator)
+
+    return pipeline
+
+
+def _with_scaled_columns(make, incomplete):
+    def pipeline():
+        estimator = make()
+        if _is_dummy(estimator) or "categorical_features" in estimator.get_params():
+            return estimator  # trees need no scale, and take missing values
+        imputer = [SimpleImputer(add_indicator=True)] if incomplete else []
+        return make_pipeline(*imputer, StandardScaler(), estimator)
+
+    return pipeline
+
+
+def _with_flat_pixels(make):
+    def pipeline():
+        estimator = make()
+        if _is_dummy(estimator):
+            return estimator
+        return make_pipeline(FlattenImages(), MinMaxScaler(), estimator)
+
+    return pipeline

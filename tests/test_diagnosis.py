@@ -1,0 +1,317 @@
+"""Every finding on data made to have it, with its evidence, and silence on data that have none."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_digits, make_blobs
+from sklearn.dummy import DummyClassifier
+from sklearn.model_selection import KFold
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+
+from sklearn_nets.comparison import compare
+from sklearn_nets.comparison._diagnosis import corrected_interval, diagnose, sample_errors
+from sklearn_nets.datasets import make_digit_scenes
+
+RNG = np.random.default_rng(0)
+
+
+def judged(y, answers, *, train_score=None, n_folds=4, classes=True, **attributes):
+    """What `diagnose` reads of a comparison, of given answers on every sample."""
+    y = np.asarray(y)
+    splits = list(KFold(n_folds).split(y))
+    rows, predictions = [], {}
+    for name, answer in answers.items():
+        predictions[name] = [np.asarray(answer)[test] for _, test in splits]
+        for fold, (train, test) in enumerate(splits):
+            if y.dtype.kind == "f":
+                score = 1 - np.mean((predictions[name][fold] - y[test]) ** 2) / y[test].var()
+            else:
+                score = np.mean(predictions[name][fold] == y[test])
+            row = {"estimator": name, "fold": fold, "n_train": len(train), "n_test": len(test)}
+            rows.append(row | {"score": score})
+    folds = pd.DataFrame(rows)
+    if train_score is not None:
+        folds["train_score"] = folds["estimator"].map(train_score) + 1e-3 * (folds["fold"] % 2)
+    problem = SimpleNamespace(main_metric="score")
+    if classes:
+        problem.classes = np.unique(y)
+    known = {"ignore_index": None, "warnings": {}, "curves": {}} | attributes
+    return SimpleNamespace(
+        folds=folds, predictions=predictions, splits=splits, y=y, problem=problem, **known
+    )
+
+
+def flipped(y, share, seed=0):
+    """Labels 0 and 1 of which a share is wrong."""
+    return np.where(np.random.default_rng(seed).random(len(y)) < share, 1 - y, y)
+
+
+def kinds(findings):
+    return [finding.kind for finding in findings]
+
+
+Y = RNG.integers(0, 2, 4000)
+
+
+def test_a_sound_comparison_has_no_finding():
+    X, y = make_blobs(200, centers=3, cluster_std=0.6, random_state=0)
+    result = compare({"dummy": DummyClassifier(), "Bayes": GaussianNB()}, X, y, random_state=0)
+    assert diagnose(result, X) == []
+
+
+def test_over_fit_comes_with_the_gap_and_its_interval():
+    answers = {"good": flipped(Y, 0.1), "learned by heart": flipped(Y, 0.2, 1)}
+    result = judged(Y, answers, train_score={"good": 0.9, "learned by heart": 0.999})
+    (finding,) = diagnose(result)
+    assert finding.kind == "over-fit"
+    assert finding.severity == "warning"
+    evidence = finding.evidence
+    low, high = evidence["interval"]
+    assert evidence["estimator"] == "learned by heart"
+    assert low < evidence["gap"] < high
+    assert evidence["gap"] == pytest.approx(evidence["train_score"] - evidence["test_score"])
+    for number in [
+        f"{evidence['train_score']:.3f}",
+        f"{evidence['gap']:.3f}",
+        f"{low:.3f} to {high:.3f}",
+    ]:
+        assert number in finding.sentence
+    best = judged(Y, {"best": flipped(Y, 0.2)}, train_score={"best": 0.999})
+    assert diagnose(best)[0].severity == "note"
+
+
+def test_under_fit_is_worse_in_training_than_the_best_on_unseen_data():
+    answers = {"good": flipped(Y, 0.1), "stiff": flipped(Y, 0.3, 1)}
+    (finding,) = diagnose(judged(Y, answers, train_score={"good": 0.9, "stiff": 0.7}))
+    assert finding.kind == "under-fit"
+    assert finding.evidence["estimator"] == "stiff"
+    assert finding.evidence["best"] == "good"
+    assert finding.evidence["interval"][0] > 0
+
+
+def test_no_better_than_a_dummy_is_under_fit():
+    answers = {"dummy": np.zeros_like(Y), "lost": flipped(Y, 0.5)}
+    (finding,) = diagnose(judged(Y, answers))
+    assert (finding.kind, finding.evidence["baseline"]) == ("under-fit", "dummy")
+    assert "never looks at the data" in finding.sentence
+    assert diagnose(judged(Y, {"dummy": np.zeros_like(Y), "fine": flipped(Y, 0.2)})) == []
+
+
+def test_train_scores_may_be_missing():
+    result = judged(Y, {"a": flipped(Y, 0.1)})
+    assert "train_score" not in result.folds
+    assert diagnose(result) == []
+
+
+@pytest.mark.parametrize("n_folds", [2, 5, 10])
+def test_the_interval_is_nadeau_and_bengios(n_folds):
+    """At a ratio of 0 it is the plain t interval; the variance grows by n times the ratio."""
+    from scipy import stats
+
+    values = RNG.normal(size=n_folds)
+    plain = stats.t.interval(0.95, n_folds - 1, values.mean(), stats.sem(values))
+    np.testing.assert_allclose(corrected_interval(values, 0), plain)
+    ratio = 1 / (n_folds - 1)
+    width = np.ptp(corrected_interval(values, ratio)) / np.ptp(plain)
+    assert width == pytest.approx(np.sqrt(1 + n_folds * ratio))
+
+
+def test_one_held_out_test_set_has_an_interval_too():
+    result = judged(Y, {"a": flipped(Y, 0.3)}, train_score={"a": 0.99}, n_folds=2)
+    result.splits, result.folds = result.splits[:1], result.folds[:1]
+    result.predictions = {"a": result.predictions["a"][:1]}
+    (finding,) = diagnose(result)
+    low, high = finding.evidence["interval"]
+    assert finding.kind == "over-fit"
+    assert 0.05 < low < finding.evidence["gap"] < high < 0.5
+
+
+def test_warnings_of_convergence_name_the_folds():
+    text = "Maximum iterations (200) reached and the optimization hasn't converged yet."
+    told = {"MLP": [(0, text), (2, text), (1, "some feature is unknown")], "kNN": [(0, "odd")]}
+    (finding,) = diagnose(judged(Y, {"MLP": flipped(Y, 0.1)}, warnings=told))
+    assert finding.kind == "not converged"
+    assert finding.evidence == {"estimator": "MLP", "folds": [0, 2], "message": text}
+    assert "2 of 4 folds" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (np.exp(-np.arange(60) / 5), None),
+        (np.linspace(1, 0.5, 20), "still falling"),
+        (np.r_[np.linspace(1, 0.1, 20), 0.9], "went up again"),
+        (np.array([1.0, 0.5, np.nan]), "went up again"),
+        (np.ones(20), None),
+        (np.array([]), None),
+        (np.array([1.0]), None),
+    ],
+)
+def test_curves_of_the_loss(loss, words):
+    curves = {"net": [{"loss": loss, "score": None}, {"loss": np.exp(-np.arange(60) / 5)}]}
+    findings = diagnose(judged(Y, {"net": flipped(Y, 0.1)}, curves=curves))
+    if words is None:
+        assert findings == []
+    else:
+        assert words in findings[0].sentence
+        assert findings[0].evidence["folds"] == [0]
+
+
+def test_leaders_that_the_test_set_cannot_tell_apart():
+    """About as many samples as it says are needed, and then they are told apart."""
+    n = 400
+    y = np.zeros(n, int) + (np.arange(n) % 2)
+    answers = {"a": flipped(y, 0.10, 1), "b": flipped(y, 0.13, 2), "dummy": np.zeros(n, int)}
+    (finding,) = diagnose(judged(y, answers))
+    assert finding.kind == "test set too small"
+    assert finding.evidence["n_samples"] == n
+    assert set(finding.evidence["estimators"]) == {"a", "b"}
+    low, high = finding.evidence["interval"]
+    assert low <= 0 <= high
+    needed = finding.evidence["n_needed"]
+    assert f"{needed:,}" in finding.sentence
+    times = int(np.ceil(needed / n))
+    assert times > 1
+    again = {name: np.tile(answer, times) for name, answer in answers.items()}
+    assert diagnose(judged(np.tile(y, times), again)) == []
+    fewer = times - 2
+    again = {name: np.tile(answer, fewer) for name, answer in answers.items()}
+    assert kinds(diagnose(judged(np.tile(y, fewer), again))) == ["test set too small"]
+
+
+def test_equal_leaders_need_no_number_of_samples():
+    answers = {"a": flipped(Y, 0.1, 1), "b": flipped(Y, 0.1, 1)}
+    (finding,) = diagnose(judged(Y, answers))
+    assert finding.evidence["n_needed"] is None
+    assert "No number of samples" in finding.sentence
+
+
+def test_errors_of_samples():
+    numbers = RNG.normal(size=40)
+    result = judged(numbers, {"a": numbers + 2}, classes=False)
+    np.testing.assert_allclose(sample_errors(result, "a"), 4)
+    masks = RNG.integers(0, 3, (8, 4, 4))
+    wrong = masks.copy()
+    wrong[:, 0] = 9
+    result = judged(masks, {"a": wrong}, ignore_index=2)
+    judged_pixels = (masks != 2).reshape(8, -1).sum(axis=1)
+    expected = (masks[:, 0] != 2).sum(axis=1) / judged_pixels
+    np.testing.assert_allclose(sample_errors(result, "a"), expected)
+    result = judged(Y, {"a": flipped(Y, 0.1)})
+    result.splits, result.predictions["a"] = result.splits * 2, result.predictions["a"] * 2
+    np.testing.assert_array_equal(sample_errors(result, "a"), flipped(Y, 0.1) != Y)
+
+
+def test_small_classes_and_imbalance():
+    y = np.r_[np.zeros(97, int), 1, 2, 2]
+    findings = {f.kind: f for f in diagnose(judged(y, {"a": y}))}
+    small = findings["small classes"].evidence
+    assert small["counts"] == {"1": 1, "2": 2}
+    assert small["not_in_training"] == {"1": [3], "2": [3]}
+    assert small["not_in_test"] == {"1": [0, 1, 2], "2": [0, 1, 2]}
+    assert findings["imbalance"].severity == "warning"
+    assert findings["imbalance"].evidence["share"] == pytest.approx(
+        {"0": 0.97, "1": 0.01, "2": 0.02}
+    )
+    assert "always saying 0 has accuracy 0.970" in findings["imbalance"].sentence
+
+
+def test_duplicates_across_the_folds_are_counted_with_contradicting_labels():
+    X = RNG.normal(size=(200, 3))
+    y = np.tile([0, 1], 100)
+    X[199], X[198] = X[0], X[2]  # sample 199 has another label than 0, and 198 the same as 2
+    X[1] = X[3]  # in the same fold
+    for data in (X, pd.DataFrame(X), pd.DataFrame(X.astype(str))):
+        (finding,) = (f for f in diagnose(judged(y, {"a": y}), data) if f.kind == "duplicates")
+        assert finding.evidence["indices"].tolist() == [0, 2, 198, 199]
+        assert finding.evidence["share"] == 4 / 200
+        assert finding.evidence["n_contradicting"] == 2
+        assert "2 samples are the same but for y" in finding.sentence
+
+
+def test_near_copies_of_images():
+    images = make_digit_scenes(40, image_size=(48, 48), random_state=0).images
+    brighter = np.clip(images[0] * 0.9 + 12, 0, 255).astype(np.uint8)
+    images[39] = brighter
+    images[37] = images[1]  # exact
+    y = np.tile([0, 1], 20)
+    for data in (images, images.transpose(0, 3, 1, 2)):
+        found = {f.kind: f for f in diagnose(judged(y, {"a": y}), data)}
+        assert found["near duplicates"].evidence["pairs"].tolist() == [[0, 39], [39, 0]]
+        assert found["duplicates"].evidence["indices"].tolist() == [1, 37]
+
+
+def test_other_images_are_no_copies():
+    X, y = load_digits(return_X_y=True)
+    assert "near duplicates" not in kinds(diagnose(judged(y, {"a": y}), X.reshape(-1, 8, 8)))
+
+
+def test_blank_images():
+    images = RNG.integers(0, 255, (40, 8, 8), dtype=np.uint8)
+    images[[3, 30]] = [[[7]], [[9]]]
+    (finding,) = diagnose(judged(np.tile([0, 1], 20), {"a": np.tile([0, 1], 20)}), images)
+    assert (finding.kind, finding.evidence["indices"].tolist()) == ("blank images", [3, 30])
+
+
+@pytest.mark.parametrize("target", ["labels", "amounts"])
+def test_features_that_say_nothing_or_all(target):
+    n = 300
+    y = RNG.integers(0, 3, n) if target == "labels" else RNG.normal(size=n)
+    table = pd.DataFrame({
+        "noise": RNG.normal(size=n),
+        "same": np.ones(n),
+        "empty": np.full(n, np.nan),
+        "date": pd.date_range("2020-01-01", periods=n),
+        "word": RNG.choice(["a", "b"], n),
+        "code": pd.Series(y).map("k{}".format) if target == "labels" else 3 * y + 1,
+    })  # fmt: skip
+    found = {f.kind: f for f in diagnose(judged(y, {"a": y}, classes=target == "labels"), table)}
+    assert found["constant features"].evidence["features"] == ["same", "empty"]
+    assert found["leaking features"].evidence["features"] == ["code"]
+    assert found["leaking features"].evidence["scores"]["code"] >= 0.99
+
+
+def test_flipped_labels_are_found_and_few_others():
+    X, y = load_digits(return_X_y=True)
+    flips = np.random.default_rng(1).choice(len(y), 40, replace=False)
+    noisy = y.copy()
+    noisy[flips] = (y[flips] + np.random.default_rng(2).integers(1, 10, 40)) % 10
+    result = compare({"kNN": KNeighborsClassifier()}, X, noisy, random_state=0)
+    (finding,) = (f for f in diagnose(result, X) if f.kind == "label errors")
+    found = finding.evidence["indices"]
+    assert np.isin(found, flips).mean() > 0.85
+    assert np.isin(flips, found).mean() > 0.7
+    right = np.isin(found, flips)
+    np.testing.assert_array_equal(finding.evidence["suggested"][right], y[found][right])
+    np.testing.assert_array_equal(finding.evidence["labels"], noisy[found])
+
+
+def test_overlapping_classes_are_no_label_errors():
+    X = RNG.normal(size=(500, 2))
+    y = (RNG.random(500) < 0.05).astype(int)  # a rare class anywhere among the other
+    result = compare({"kNN": KNeighborsClassifier()}, X, y, random_state=0)
+    assert "label errors" not in kinds(diagnose(result, X))
+
+
+def test_X_must_be_of_the_same_samples():
+    with pytest.raises(ValueError, match="must hold the 4,000 samples of the comparison, got 5"):
+        diagnose(judged(Y, {"a": Y}), np.zeros((5, 2)))
+
+
+def test_values_beyond_the_range_of_float32_do_no_harm():
+    X = RNG.normal(size=(100, 3))
+    X[:, 1], X[3, 2] = 1e300, -1e200
+    y = RNG.integers(0, 2, 100)
+    for data in (X, pd.DataFrame(X)):
+        assert "constant features" in kinds(diagnose(judged(y, {"a": y}), data))
+
+
+def test_warnings_come_first():
+    y = np.r_[np.zeros(970, int), np.ones(30, int)]
+    X = np.ones((1000, 2))
+    severities = [f.severity for f in diagnose(judged(RNG.permutation(y), {"a": y}), X)]
+    assert severities == sorted(severities, reverse=True)
+    assert set(severities) == {"warning", "note"}
