@@ -43,3 +43,15 @@ class DataDependentInit(ABC):
         weight : tensor of shape (n,) or None
             Their weights.
         """
+
+
+class NeedsTarget:
+    """A module that computes its own loss: in training its outputs are losses, shape (n,).
+
+    Attributes
+    ----------
+    target : tensor or None
+        The encoded targets of the next forward pass in training.
+    """
+
+    target = None

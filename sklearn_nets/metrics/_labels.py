@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._utils.array_api import to_numpy
+from .._utils.array_api import to_numpy
 
 __all__ = ["class_scores", "confusion_matrix", "mean_iou_score", "pixel_accuracy_score"]
 

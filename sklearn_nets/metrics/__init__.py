@@ -1,0 +1,15 @@
+"""Metrics of labels, masks and boxes."""
+
+from ._boxes import box_scores, map_50_scorer, map_scorer, mean_average_precision_score
+from ._labels import class_scores, confusion_matrix, mean_iou_score, pixel_accuracy_score
+
+__all__ = [
+    "box_scores",
+    "class_scores",
+    "confusion_matrix",
+    "map_50_scorer",
+    "map_scorer",
+    "mean_average_precision_score",
+    "mean_iou_score",
+    "pixel_accuracy_score",
+]
