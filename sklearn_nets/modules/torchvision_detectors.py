@@ -91,10 +91,10 @@ class TorchvisionDetector(NeedsTarget, nn.Module):
         self.detector.backbone.maps = None
         out = X.new_zeros(len(X), self.detections_per_img, 6)
         out[..., 4] = NO_OBJECT
-        for row, image in zip(out, found):
+        for i, image in enumerate(found):
             labels = image["labels"][:, None] - self.first_label
             parts = [image["boxes"], labels.to(out.dtype), image["scores"][:, None]]
-            row[: len(labels)] = torch.cat(parts, dim=1).to(out.dtype)
+            out[i, : len(labels)] = torch.cat(parts, dim=1).to(out.dtype)
         return out
 
 
