@@ -3,7 +3,9 @@ from .accel import unpatch_sklearn as unpatch_sklearn
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .datasets import make_digit_scenes as make_digit_scenes
+from .detection import DetectionDisplay as DetectionDisplay
 from .detection import DetectionNet as DetectionNet
+from .detection import PixelDetector as PixelDetector
 from .neighbors import KNeighborsClassifier as KNeighborsClassifier
 from .neighbors import KNeighborsRegressor as KNeighborsRegressor
 from .neighbors import NearestNeighbors as NearestNeighbors

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from ._base.estimator import FITTED, BaseNet, available_if_stochastic
 from ._base.images import ImageNetMixin, check_channels, validate_images
+from ._base.instances import label_instances
 from ._base.masks import Segmentation, mask_classes, validate_masks
 from ._base.parameters import POSITIVE_INT, net_class, parameter
 from ._base.precision import image_precision
@@ -50,6 +51,37 @@ class _SegmenterMixin:
         return mean_iou_score(
             y, prediction, ignore_index=self.ignore_index, sample_weight=sample_weight
         )
+
+    def predict_instances(self, X, *, background=None, min_distance=None, min_pixels=1):
+        """Predict which object each pixel belongs to.
+
+        Every connected region of one class is an object. With `min_distance`, regions are split by
+        watersheds where objects of one class touch, from the points farthest from their borders.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor
+            Images, as in `predict`.
+        background : label, default=None
+            Label of pixels that belong to no object; None is the first of `classes_`.
+        min_distance : int, default=None
+            Pixels between the centers of two objects at least, about the radius of the smallest.
+        min_pixels : int, default=1
+            Objects of fewer pixels are left out.
+
+        Returns
+        -------
+        instances : ndarray or torch.Tensor of shape (n_samples, height, width)
+            0 for the background; the objects of every image are numbered 1, 2, ...
+
+        See Also
+        --------
+        sklearn_nets.metrics.instance_average_precision_score : Judges the answer.
+        """
+        masks = to_numpy(self.predict(X))
+        background = self.classes_[0] if background is None else background
+        instances = label_instances(masks, background, min_distance, min_pixels)
+        return convert_like(instances, like=X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -21,6 +21,7 @@ from sklearn.utils.validation import _check_n_features
 import sklearn_nets
 from sklearn_nets import (
     CNNClassifier,
+    DetectionNet,
     FlattenImages,
     KNeighborsClassifier,
     KNeighborsRegressor,
@@ -29,6 +30,7 @@ from sklearn_nets import (
     MLPRegressor,
     NearestNeighbors,
     PixelClassifier,
+    PixelDetector,
     SegmentationNet,
     ViTClassifier,
 )
@@ -38,10 +40,13 @@ CNN = CNNClassifier(channels=(8, 16), learning_rate_init=0.01, max_iter=40)
 VIT = ViTClassifier(embed_dim=16, depth=1, num_heads=2, learning_rate_init=0.01, max_iter=40)
 SEGMENTER = SegmentationNet(channels=(8, 16), learning_rate_init=0.01, max_iter=40)
 PIXELS = PixelClassifier(ReferenceNeighbors(1), patch_size=3)
+DETECTOR = DetectionNet(channels=(8, 16, 16), learning_rate_init=0.01)
+PIXEL_BOXES = PixelDetector(ReferenceNeighbors(1), patch_size=3)
 
 NEIGHBORS = [KNeighborsClassifier(), KNeighborsRegressor(), NearestNeighbors()]
 TABULAR = [MLPClassifier(), MLPRegressor(), *NEIGHBORS, LinearSVC(), CNN, VIT, FlattenImages()]
 MASKED = [SEGMENTER, PIXELS]
+BOXED = [DETECTOR, PIXEL_BOXES]
 IMAGE = [CNN, VIT]
 
 ignore_unconverged = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -54,12 +59,12 @@ def test_no_estimator_is_missing():
         if inspect.isclass(value := getattr(sklearn_nets, name))
         and issubclass(value, BaseEstimator)
     }
-    assert public == {type(e) for e in TABULAR + MASKED}
+    assert public == {type(e) for e in TABULAR + MASKED + BOXED}
 
 
 with warnings.catch_warnings():  # scikit-learn says that masks get few of its checks: see below
     warnings.simplefilter("ignore", SkipTestWarning)
-    every_check = parametrize_with_checks([*TABULAR, *MASKED])
+    every_check = parametrize_with_checks([*TABULAR, *MASKED, *BOXED])
 
 
 @ignore_unconverged
@@ -68,7 +73,7 @@ def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
-# ------------------------------------------------- scikit-learn's own checks, on masks
+# ------------------------------------------------- scikit-learn's own checks, on masks and boxes
 class RowsAsImages:
     """Lets scikit-learn's checks, which make rows and labels, reach a segmenter.
 
@@ -151,6 +156,62 @@ def test_scikit_learn_checks_on_masks(estimator, check):
     check(estimator)
 
 
+class RowsAsBoxes(RowsAsImages):
+    """The same for a detector: the label of a row is that of a box around the whole image."""
+
+    @staticmethod
+    def _labels_as_boxes(X, y):
+        if y is None or issparse(X) or np.asarray(y).ndim != 1:
+            return y
+        width = np.asarray(X).shape[-1]
+        return [{"boxes": [[0, 0, width, 1]], "labels": [label]} for label in np.asarray(y)]
+
+    def fit(self, X, y, sample_weight=None):
+        y = self._labels_as_boxes(X, y)
+        return super(RowsAsImages, self).fit(self._rows_as_images(X, reset=True), y, sample_weight)
+
+    def predict(self, X):
+        found = super(RowsAsImages, self).predict(self._rows_as_images(X))
+        best = [image["labels"][:1] for image in found]  # of the highest score
+        return np.concatenate([label if len(label) else self.classes_[:1] for label in best])
+
+
+class RowDetectionNet(RowsAsBoxes, DetectionNet):
+    def _batch_size(self, n_samples):
+        return n_samples
+
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        images = self._rows_as_images(X, reset=not hasattr(self, "net_"))
+        return super().partial_fit(images, self._labels_as_boxes(X, y), sample_weight, classes)
+
+
+class RowPixelDetector(RowsAsBoxes, PixelDetector):
+    pass
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", SkipTestWarning)
+    every_box_check = parametrize_with_checks(
+        [
+            RowDetectionNet(
+                channels=(8, 16), learning_rate_init=0.02, max_iter=60, augment=None,
+                precision="float64", score_threshold=0.0,
+            ),
+            RowPixelDetector(
+                DecisionTreeClassifier(random_state=0), patch_size=3, min_pixels=1
+            ),
+        ],
+        expected_failed_checks=lambda estimator: NOT_FOR_MASKS,
+        xfail_strict=True,
+    )  # fmt: skip
+
+
+@ignore_unconverged
+@every_box_check
+def test_scikit_learn_checks_on_boxes(estimator, check):
+    check(estimator)
+
+
 # --------------------------------------------------------------- the same for images and masks
 def make_images(n=24, height=8, width=8, channels=3, seed=0):
     """Bright squares on noise, their position the class; masks say where they are."""
@@ -166,7 +227,19 @@ def make_images(n=24, height=8, width=8, channels=3, seed=0):
 
 
 def targets(estimator, y, masks):
+    if type(estimator) in {type(e) for e in BOXED}:
+        return boxes_of(masks)
     return masks if type(estimator) in {type(e) for e in MASKED} else y
+
+
+def boxes_of(masks):
+    """The squares of `make_images` as boxes."""
+    found = []
+    for mask in masks:
+        rows, columns = np.nonzero(mask)
+        box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        found.append({"boxes": [box], "labels": [mask.max()]})
+    return found
 
 
 both = pytest.mark.parametrize("estimator", IMAGE + MASKED, ids=lambda e: type(e).__name__)

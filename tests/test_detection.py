@@ -307,7 +307,7 @@ def test_torchvisions_detectors_compute_what_torchvision_does(architecture):
     ours = module(X)
     torch.manual_seed(0)
     theirs = reference(list(padded), [{"boxes": boxes, "labels": labels + background}])
-    assert_allclose(ours.detach(), [float(sum(theirs.values()))], rtol=1e-5)
+    assert_allclose(ours.detach(), [sum(theirs.values()).item()], rtol=1e-5)
 
     found, (expected,) = module.eval()(X)[0], reference.eval()(list(padded))
     n = len(expected["scores"])

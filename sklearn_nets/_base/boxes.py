@@ -123,8 +123,11 @@ def _validate_labels(i, labels):
         return labels
     if labels.dtype.kind == "O":
         labels = np.array([str(v) if isinstance(v, str) else v for v in labels])
-    if labels.dtype.kind == "f" and (labels == np.floor(labels)).all():
-        labels = labels.astype(np.int64)
+    if labels.dtype.kind == "f":
+        if not np.isfinite(labels).all():
+            raise ValueError(f"Image {i} has labels that are NaN or infinity.")
+        whole = (labels == np.floor(labels)) & (np.abs(labels) < 2.0**63)
+        labels = labels.astype(np.int64) if whole.all() else labels
     if labels.dtype.kind not in "biuU":
         raise ValueError(
             f"Unknown label type: image {i} has labels of type {labels.dtype}, expected integers "

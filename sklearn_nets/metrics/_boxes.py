@@ -162,7 +162,7 @@ def _match_class(true, found, label, thresholds, weight) -> Matches:
             continue
         order = np.argsort(-f["scores"][own], kind="stable")[:MAX_DETECTIONS]
         scores.append(f["scores"][own][order])
-        hits.append(_match_image(boxes, f["boxes"][own][order], thresholds))
+        hits.append(match_image(boxes, f["boxes"][own][order], thresholds))
         weights.append(np.full(len(order), w))
     if not scores:
         return Matches(np.empty(0), np.empty((len(thresholds), 0), bool), np.empty(0), n_true)
@@ -172,8 +172,11 @@ def _match_class(true, found, label, thresholds, weight) -> Matches:
     return Matches(scores[order], hits, np.concatenate(weights)[order], n_true)
 
 
-def _match_image(true, found, thresholds) -> np.ndarray:
-    """Which predictions hit, (n_thresholds, n_found): each the free true box it covers best."""
+def match_image(true, found, thresholds) -> np.ndarray:
+    """Which predictions hit, (n_thresholds, n_found): each the free true box it covers best.
+
+    Both are boxes of one class in one image; predictions come in descending order of their scores.
+    """
     hits = np.zeros((len(thresholds), len(found)), bool)
     if not len(true):
         return hits

@@ -1,4 +1,4 @@
-"""What is in an image and where: detectors, nets of several architectures and a baseline."""
+"""A net that says what is in an image and where."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._base.boxes import (
+from .._base.boxes import (
     Detection,
     box_classes,
     object_crops,
@@ -16,95 +16,21 @@ from ._base.boxes import (
     typical_side,
     validate_boxes,
 )
-from ._base.estimator import FITTED, BaseNet, available_if_stochastic
-from ._base.image_lists import groups_of_one_size, pad_to_largest, several_sizes
-from ._base.images import ImageNetMixin, check_channels, validate_images
-from ._base.parameters import POSITIVE_INT, net_class, parameter
-from ._base.precision import image_precision
-from ._utils.array_api import to_numpy
-from ._utils.sklearn_compat import Interval, Options, StrOptions, check_is_fitted, fit_context
-from .metrics import mean_average_precision_score
-from .modules.augment import RandomZoom, mirroring_keeps_labels
-from .modules.detector import DenseDetector
-
-__all__ = ["DetectionNet"]
+from .._base.estimator import FITTED, BaseNet, available_if_stochastic
+from .._base.images import ImageNetMixin, check_channels
+from .._base.parameters import POSITIVE_INT, net_class, parameter
+from .._base.precision import image_precision
+from .._utils.array_api import to_numpy
+from .._utils.sklearn_compat import Interval, Options, StrOptions, fit_context
+from ..modules.augment import RandomZoom, mirroring_keeps_labels
+from ..modules.detector import DenseDetector
+from ._mixin import DetectorMixin
 
 STRIDES = {6: 2, 48: 4}  # by the side of a class's boxes, in pixels, that is less; 8 of larger ones
 
 
-class _DetectorMixin:
-    """What detectors share: boxes out, and the mean average precision as score."""
-
-    def score(self, X, y, sample_weight=None):
-        """Mean average precision of the predicted boxes at an IoU of 0.5.
-
-        Parameters
-        ----------
-        X : array-like, torch.Tensor or list of images
-        y : list of n_samples dicts, or DataFrame
-            True boxes, as in `fit`.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the images.
-
-        Returns
-        -------
-        float
-            Of `sklearn_nets.metrics.mean_average_precision_score`; NaN without any true box.
-        """
-        return mean_average_precision_score(
-            y, self.predict(X), iou_threshold=0.5, sample_weight=sample_weight
-        )
-
-    def _read_images(self, X, *, reset):
-        """Images of one size as an array, and the sizes that they had."""
-        several = several_sizes(X)
-        if several:
-            X, sizes = pad_to_largest(X)
-        X = validate_images(self, X, reset=reset)
-        if reset:
-            self.n_channels_in_ = X.shape[1]
-        elif X.shape[1] != self.n_channels_in_:
-            raise ValueError(
-                f"{type(self).__name__} was fitted on images of {self.n_channels_in_} channel(s), "
-                f"got {X.shape[1]} (shape {tuple(X.shape)} read as n, channels, height, width)."
-            )
-        return X, sizes if several else [tuple(X.shape[2:])] * len(X)
-
-    def predict(self, X):
-        """Predict what is in each image and where.
-
-        Parameters
-        ----------
-        X : array-like, torch.Tensor or list of images
-            Images of as many channels as in `fit`, of any size; of several sizes as a list.
-
-        Returns
-        -------
-        y : list of n_samples dicts
-            ``"boxes"`` of shape (k, 4), x0 y0 x1 y1 in pixels within the image, ``"labels"`` of
-            shape (k,) and ``"scores"`` of shape (k,), the highest score first; tensors where X
-            holds tensors, but for labels that are strings.
-        """
-        check_is_fitted(self)
-        if not several_sizes(X):
-            return self._predict_boxes(X)
-        answers = [None] * len(X)
-        for rows, images in groups_of_one_size(X):
-            for i, answer in zip(rows, self._predict_boxes(images)):
-                answers[i] = answer
-        return answers
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True
-        tags.target_tags.required = True
-        tags.target_tags.one_d_labels = False
-        return tags
-
-
 @net_class(fitted=FITTED)
-class DetectionNet(_DetectorMixin, ImageNetMixin, BaseNet):
+class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
     """Object detection: the boxes and labels of what is in images of any size.
 
     The default is a small dense net: an encoder, a feature pyramid and, at every fourth pixel, a
@@ -144,7 +70,8 @@ class DetectionNet(_DetectorMixin, ImageNetMixin, BaseNet):
 
     See Also
     --------
-    SegmentationNet : One label for every pixel.
+    PixelDetector : A baseline: a classifier of pixels, and the regions that it makes.
+    sklearn_nets.segmentation.SegmentationNet : One label for every pixel.
     sklearn_nets.metrics.mean_average_precision_score : The score, at any IoU.
 
     References
@@ -283,7 +210,7 @@ class DetectionNet(_DetectorMixin, ImageNetMixin, BaseNet):
             return DenseDetector(
                 self.n_channels_in_, self.n_outputs_, channels, stride=self.stride_, side=self._side
             )
-        from .modules.torchvision_detectors import TorchvisionDetector
+        from ..modules.torchvision_detectors import TorchvisionDetector
 
         return TorchvisionDetector(
             self.architecture, self.n_channels_in_, self.n_outputs_,
