@@ -106,7 +106,7 @@ def test_display_draws_hits_green_and_the_rest_red():
     none = DetectionDisplay.from_predictions(X, None, found, score_threshold=0.95)
     assert not any(ax.patches for ax in none.axes_)
     model = PixelDetector(random_state=0, max_pixels=300).fit(X, y)
-    again = DetectionDisplay.from_estimator(model, list(X[:2]) + [X[2][:, :30]])
+    again = DetectionDisplay.from_estimator(model, [*X[:2], X[2][:, :30]])
     assert len(again.axes_) == 3
     with pytest.raises(ValueError, match="y_true holds the boxes of 4 images"):
         DetectionDisplay.from_predictions(X, y[:4], found)

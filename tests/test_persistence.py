@@ -13,6 +13,8 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from small_boxes import detector, squares
+
 from sklearn_nets import CNNClassifier, MLPClassifier, MLPRegressor, SegmentationNet, ViTClassifier
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -26,6 +28,7 @@ NETS = {
     "stopped": (MLPClassifier(9, early_stopping=True, max_iter=3, random_state=0), X, Y),
     "cnn": (CNNClassifier((4, 8), max_iter=1, random_state=0), IMAGES, Y),
     "vit": (ViTClassifier(embed_dim=8, depth=1, num_heads=2, max_iter=1, random_state=0), IMAGES, Y),
+    "boxes": (detector(max_iter=1), *squares(10)),
     "masks": (SegmentationNet((4,), max_iter=1, random_state=0), IMAGES, (IMAGES > 0.5).astype(int)),
 }  # fmt: skip
 every = pytest.mark.parametrize("case", NETS)
