@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: compare test lint conformance bench bench-gpu wheel clean
+.PHONY: compare test lint conformance bench bench-gpu quality wheel clean
 
 compare: $(READY)
 	$(BIN)/python -m sklearn_nets compare
@@ -27,6 +27,9 @@ bench: $(READY)
 
 bench-gpu: $(READY)
 	$(BIN)/python -m benchmarks.run gpu
+
+quality: $(READY)
+	$(BIN)/python -m benchmarks.quality
 
 wheel: $(READY)
 	$(BIN)/python -m build

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from small_nets import IMAGES, Y, cnn
 
 from sklearn_nets import RandomFlipShift, RandomZoom, ViTClassifier
-from sklearn_nets.modules.augment import mirroring_keeps_labels
+from sklearn_nets.modules.augment import mirroring_keeps_targets
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -76,13 +76,13 @@ def test_zoom_takes_masks_along(device):
 def test_mirroring_is_refused_where_labels_do_not_bear_it():
     X, y = load_digits(return_X_y=True)
     X, y = torch.from_numpy(X.reshape(-1, 1, 8, 8)), torch.from_numpy(y)
-    assert not mirroring_keeps_labels(X, y, np.random.RandomState(0))
+    assert not mirroring_keeps_targets(X, y, np.random.RandomState(0))
     # the same images, labelled by how dark they are, which mirroring does not change
     ink = X.sum((1, 2, 3))
     dark = torch.bucketize(ink, ink.quantile(torch.tensor([0.33, 0.67], dtype=ink.dtype)))
-    assert mirroring_keeps_labels(X, dark, np.random.RandomState(0))
+    assert mirroring_keeps_targets(X, dark, np.random.RandomState(0))
     noise = torch.from_numpy(np.random.RandomState(1).rand(200, 1, 8, 8))
-    assert not mirroring_keeps_labels(noise, torch.arange(200) % 2, np.random.RandomState(0))
+    assert not mirroring_keeps_targets(noise, torch.arange(200) % 2, np.random.RandomState(0))
 
 
 def test_torchvisions_transforms_augment():

@@ -9,13 +9,17 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.metrics import f1_score, precision_score, recall_score
+from sklearn.model_selection import GridSearchCV, cross_validate, learning_curve
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_nets.datasets import make_digit_scenes
-from sklearn_nets.metrics import mean_iou_score
+from sklearn_nets.metrics import confusion_matrix, dice_score, get_scorer, mean_iou_score
+from sklearn_nets.modules.augment import labelled_patches, mirroring_keeps_targets
 from sklearn_nets.modules.losses import PixelLoss
-from sklearn_nets.segmentation import PixelClassifier, SegmentationNet
+from sklearn_nets.segmentation import PixelClassifier, SegmentationDisplay, SegmentationNet
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -162,6 +166,138 @@ def test_pixel_classifier_draws_pixels(scenes):
     assert model.set_params(estimator__n_neighbors=3).estimator.n_neighbors == 3
     with pytest.raises(ValueError, match="patch_size must be odd"):
         PixelClassifier(KNeighborsClassifier(), patch_size=4).fit(X, y)
+
+
+# -------------------------------------------------------------------------- images of several sizes
+@pytest.fixture(scope="module")
+def ragged(scenes):
+    """The same scenes, cut to several sizes."""
+    sizes = [(32 - i % 3 * 4, 32 - i % 2 * 7) for i in range(24)]
+    images = [image[:h, :w] for image, (h, w) in zip(scenes[0], sizes)]
+    masks = [mask[:h, :w] for mask, (h, w) in zip(scenes[1], sizes)]
+    return images, masks
+
+
+SEGMENTERS = [small(max_iter=4), PixelClassifier(KNeighborsClassifier(), random_state=0)]
+
+
+@pytest.mark.parametrize("estimator", SEGMENTERS, ids=lambda e: type(e).__name__)
+def test_lists_of_several_sizes(estimator, ragged):
+    images, masks = ragged
+    model = estimator.fit(images, masks)
+    predicted = model.predict(images)
+    assert [p.shape for p in predicted] == [m.shape for m in masks]
+    for i in (0, 1, 5):
+        assert_array_equal(predicted[i], model.predict(images[i][None])[0])
+    pairs = [np.concatenate([m.ravel() for m in part]) for part in (masks, predicted)]
+    assert_allclose(model.score(images, masks), mean_iou_score(*pairs))
+    scores = cross_validate(estimator, images, masks, cv=3, error_score="raise")["test_score"]
+    assert np.isfinite(scores).all()
+    with pytest.raises(ValueError, match="one label for each pixel"):
+        estimator.fit(images, masks[::-1])
+
+
+def test_what_fills_images_up_has_no_label(ragged):
+    images, masks = ragged
+    model = small(max_iter=1).fit(images, masks)
+    target = model._task.encode(masks)
+    assert target.shape == (24, 32, 32)
+    assert [(t >= 0).sum() for t in target] == [m.size for m in masks]
+    channels_first = [image.transpose(2, 0, 1) for image in images]
+    again = small(max_iter=1).fit(channels_first, masks)
+    assert_array_equal(again.predict(channels_first)[3], model.predict(images)[3])
+
+
+# --------------------------------------------------------------------------------------------- tiles
+def test_tiles(scenes):
+    X, y = scenes
+    model = small(max_iter=6, tile_size=16).fit(X, y)
+    assert model.t_ == 6 * 4 * 24  # four tiles of an image
+    masks = model.predict(X)
+    assert masks.shape == y.shape
+    assert model.predict_proba(X).shape == (24, 2, 32, 32)
+    # inside of a tile, away from what the overlap gives to others, it is that tile's own prediction
+    model.set_params(tile_size=None)
+    assert_array_equal(masks[:, :10, :10], model.predict(X[:, :16, :16])[:, :10, :10])
+    whole = model.predict(X)
+    assert np.mean(whole == masks) > 0.9
+    model.set_params(tile_size=64)
+    assert_array_equal(model.predict(X), whole)  # no image is larger than a tile
+
+
+def test_tiles_of_a_memory_map(scenes, tmp_path):
+    X, y = scenes
+    np.save(tmp_path / "X.npy", X)
+    model = small(max_iter=1, tile_size=16).fit(X, y)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    assert_array_equal(model.predict(mapped), model.predict(X))
+
+
+# ------------------------------------------------------------------------------- scikit-learn's tools
+def test_scores_are_scikit_learns_of_pixels(scenes):
+    truth, prediction = scenes[1], np.roll(scenes[1], 2, axis=2)
+    flat = truth.ravel(), prediction.ravel()
+    assert_allclose(dice_score(truth, prediction), f1_score(*flat, average="macro"))
+    for name, reference in (("precision", precision_score), ("recall", recall_score)):
+        score = get_scorer(f"macro_{name}").score
+        assert_allclose(score(truth, prediction), reference(*flat, average="macro"))
+
+
+def test_scorers_heed_the_ignored_label(scenes):
+    X, y = scenes[0], scenes[1].copy()
+    y[:, :8] = 255
+    model = PixelClassifier(LogisticRegression(), ignore_index=255, random_state=0).fit(X, y)
+    predicted = model.predict(X)
+    for name in ("mean_iou", "pixel_accuracy", "dice", "macro_precision", "macro_recall"):
+        scorer = get_scorer(name)
+        expected = scorer.score(y[:, 8:], predicted[:, 8:])
+        assert_allclose(scorer(model, X, y), expected)
+        assert_allclose(scorer(make_pipeline(FunctionTransformer(), model), X, y), expected)
+    assert confusion_matrix(y, predicted, ignore_index=255).sum() == y[:, 8:].size
+    with pytest.raises(ValueError, match="not a valid scoring value"):
+        get_scorer("iou")
+
+
+def test_learning_curves_and_pipelines(scenes):
+    X, y = scenes
+    pipe = make_pipeline(FunctionTransformer(lambda X: 255 - X), small(max_iter=1))
+    _, train, test = learning_curve(
+        pipe, X, y, cv=2, train_sizes=[8, 12], scoring=get_scorer("dice"), error_score="raise"
+    )
+    assert train.shape == test.shape == (2, 2)
+    search = GridSearchCV(
+        pipe, {"segmentationnet__depth": [1, 2]}, cv=2, refit="iou",
+        scoring={"iou": get_scorer("mean_iou"), "dice": get_scorer("dice")},
+    )  # fmt: skip
+    assert search.fit(X, y).best_score_ >= 0
+
+
+def test_display_shows_what_is_wrong(scenes):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    X, y = scenes
+    model = PixelClassifier(LogisticRegression(), random_state=0).fit(X, y)
+    display = SegmentationDisplay.from_estimator(model, X, y, n_images=2)
+    assert display.axes_.shape == (2, 4)
+    wrong = np.mean(model.predict(X[:2]) != y[:2], axis=(1, 2))
+    labels = [row[3].get_xlabel() for row in display.axes_]
+    assert labels == [f"{share:.1%} of the pixels" for share in wrong]
+    with pytest.raises(ValueError, match="must have the same sizes"):
+        SegmentationDisplay.from_predictions(X[:2], y[:2], y[:2, 1:])
+    matplotlib.pyplot.close("all")
+
+
+def test_masks_bear_mirroring_or_not():
+    """Digits do not, what is bright or dark does."""
+    data = make_digit_scenes(60, random_state=0)
+    X, random_state = torch.from_numpy(data.images).permute(0, 3, 1, 2), np.random.RandomState(0)
+    digits = torch.from_numpy(data.masks.astype(np.int16))
+    bright = (X.float().mean(1) > 128).to(torch.int16)
+    for masks, keeps in ((digits, False), (bright, True)):
+        patches, labels, groups = labelled_patches(X, masks, random_state)
+        assert torch.equal(labels.bincount()[labels.unique()] <= 250, torch.ones(
+            len(labels.unique()), dtype=torch.bool))  # fmt: skip
+        assert mirroring_keeps_targets(patches, labels, random_state, groups) is keeps
 
 
 DATA = Path(os.environ.get("SKLEARN_NETS_DATA", "missing")) / "camvid_120x160.npz"

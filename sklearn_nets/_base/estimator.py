@@ -200,10 +200,11 @@ class BaseNet(Preparation, CallbackSupportMixin, BaseEstimator):
         arrays = (to_numpy(a) for a in (y, self.predict(X), sample_weight))
         return self._task.score(*arrays)
 
-    def _forward(self, X, decode: Callable, method: str) -> torch.Tensor:
+    def _forward(self, X, decode: Callable, method: str, through=None) -> torch.Tensor:
         """Decode the raw outputs of X in memory that does not grow with X.
 
         `decode` takes raw outputs and the type to answer in, which floating point answers have.
+        `through` is what batches go through, by default the module.
         """
         self._check_same_namespace(X, method)
         data = self._validate_data(from_array_api(X), reset=False)
@@ -211,11 +212,14 @@ class BaseNet(Preparation, CallbackSupportMixin, BaseEstimator):
         if not issparse(data):
             data = to_tensor(data, data.device if is_tensor(data) else torch.device("cpu"))
         dtype = self._precision.output_dtype(data)
-        outputs = self.net_.forward_batches(data, self._predict_batch_size)
-        parts = [decode(z, dtype) for z in outputs]
+        parts = [decode(z, dtype) for z in self._forward_batches(data, through)]
         answer = parts[0] if len(parts) == 1 else torch.cat(parts)
         answer = answer.to(dtype) if answer.is_floating_point() else answer
         return answer.cpu() if answer.device.type == "mps" else answer  # mps knows no float64
+
+    def _forward_batches(self, data, through=None):
+        """Yield the raw outputs of consecutive batches."""
+        return self.net_.forward_batches(data, self._predict_batch_size, through)
 
     def _probabilities(self, X, method):
         """The loss's activation, one column or map for each class, in the type of the answer."""

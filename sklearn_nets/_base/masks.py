@@ -44,6 +44,8 @@ def validate_masks(estimator, y, X):
 
 def mask_classes(y, ignore_index):
     """The sorted classes of masks, without the label that means "no label"."""
+    if isinstance(y, list):
+        y = np.concatenate([mask.ravel() for mask in y])
     if y.dtype.kind in "bui" and y.size and y.min() >= 0 and y.max() < 1 << 16:
         classes = np.flatnonzero(np.bincount(y.ravel())).astype(y.dtype)  # no sort of every pixel
     else:
@@ -88,6 +90,15 @@ def encode_masks(y, classes, ignore_index):
     return codes
 
 
+def _pad(masks, fill) -> np.ndarray:
+    """One array of encoded masks of several sizes; what is added holds `fill`."""
+    height, width = (max(mask.shape[axis] for mask in masks) for axis in (0, 1))
+    out = np.full((len(masks), height, width), fill, dtype=masks[0].dtype)
+    for row, mask in zip(out, masks):
+        row[: mask.shape[0], : mask.shape[1]] = mask
+    return out
+
+
 class Segmentation(Task):
     """One label for every pixel.
 
@@ -116,6 +127,8 @@ class Segmentation(Task):
         return dtype_of(np.dtype(code_dtype(self.classes)).name)
 
     def encode(self, y):
+        if isinstance(y, list):  # of several sizes: what fills them up has no label
+            return _pad([encode_masks(m, self.classes, self.ignore_index) for m in y], -1)
         return encode_masks(y, self.classes, self.ignore_index)
 
     def make_loss(self):

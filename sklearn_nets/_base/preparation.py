@@ -93,7 +93,9 @@ class Preparation(NetParameters, ABC):
             device = next(self.net_.module_.parameters()).device
         random_state = check_random_state(self.random_state)
         if first:
-            self._set_task(self._make_task(y, classes))
+            task = self._make_task(y, classes)
+            task.fit(y, weight)
+            self._set_task(task)
             self._precision = self._choose_precision(data, device)
             self._fit_namespace = namespace_and_device(X)
         elif self.warm_start:

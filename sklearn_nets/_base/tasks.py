@@ -38,6 +38,10 @@ class Task(ABC):
     n_outputs: int
     target_dtype: ClassVar[torch.dtype | None] = None
 
+    def fit(self, y, weight) -> None:
+        """Learn what encoding needs to know of the targets of `fit` and their weights."""
+        return None
+
     @abstractmethod
     def encode(self, y) -> np.ndarray:
         """Targets as the loss takes them; a ValueError where they do not fit those of `fit`."""
@@ -84,7 +88,14 @@ class Regression(Task):
     loss : {"squared_error", "poisson"}
     name : str
         Of the estimator, for errors.
+
+    Attributes
+    ----------
+    standardize : bool
+        Whether the net and the loss see targets of mean 0 and variance 1.
     """
+
+    standardize = False
 
     def __init__(self, y, loss: str, name: str):
         self.name = name
@@ -99,13 +110,28 @@ class Regression(Task):
             )
         if isinstance(self.loss, HalfPoissonDeviance) and (y < 0).any():
             raise ValueError("loss='poisson' needs y >= 0, got negative values.")
-        return y
+        return (y - self.mean) / self.scale if self.standardize else y
+
+    @property
+    def bears_scaling(self) -> bool:
+        """Whether the loss takes any real numbers."""
+        return not isinstance(self.loss, HalfPoissonDeviance)
+
+    def fit(self, y, weight):
+        if self.standardize:
+            y = _as_columns(y)
+            self.mean = np.average(y, axis=0, weights=weight)
+            scale = np.sqrt(np.average((y - self.mean) ** 2, axis=0, weights=weight))
+            self.scale = np.where(scale > 0, scale, 1.0)
 
     def make_loss(self):
         return self.loss
 
     def predict(self, z):
-        return self.loss.activation(z)
+        p = self.loss.activation(z)
+        if not self.standardize:
+            return p
+        return p * torch.as_tensor(self.scale).to(p) + torch.as_tensor(self.mean).to(p)
 
     def decode(self, prediction, like):
         return convert_like(prediction[:, 0] if self.n_outputs == 1 else prediction, like)
@@ -116,6 +142,8 @@ class Regression(Task):
     def score_encoded(self, target, prediction, sample_weight=None):
         if not np.isfinite(prediction).all():
             return np.nan
+        if self.standardize:
+            target = target * self.scale + self.mean
         return self.score(target, prediction, sample_weight)
 
 

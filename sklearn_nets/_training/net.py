@@ -54,16 +54,19 @@ class Net(skorch.NeuralNet):
         """Names and parameters that are trained; frozen ones are not."""
         return ((n, p) for n, p in super().get_all_learnable_params() if p.requires_grad)
 
-    def infer(self, x, **fit_params):
-        """Raw outputs of a batch, from whatever device it comes."""
+    def infer(self, x, through=None, **fit_params):
+        """Raw outputs of a batch, from whatever device it comes; or what `through` makes of it."""
         device = next(self.module_.parameters()).device
         x = to_tensor(x, device, dtype_of(self.input_dtype))
         with autocast(device, self.autocast_dtype):
-            z = self.module_(x, **fit_params)
+            z = (through or self.module_)(x, **fit_params)
         return z.float() if self.autocast_dtype else z
 
-    def forward_batches(self, X, batch_size):
-        """Yield raw outputs of consecutive batches, in memory that does not grow with X."""
+    def forward_batches(self, X, batch_size, through=None, change=None):
+        """Yield raw outputs of consecutive batches, in memory that does not grow with X.
+
+        `change` changes a batch before, and `through` takes the module's place.
+        """
         if self.module_.training:
             self.module_.eval()
         if next(self.module_.parameters()).device.type != "cpu":
@@ -71,7 +74,7 @@ class Net(skorch.NeuralNet):
         for start in range(0, X.shape[0], batch_size):
             batch = X[start : start + batch_size]
             with torch.no_grad():
-                z = self.infer(batch)
+                z = self.infer(batch if change is None else change(batch), through)
             yield z
 
     def __getstate__(self):

@@ -143,3 +143,10 @@ def validate_weight(sample_weight, n_samples: int):
     return check_sample_weight(
         to_numpy(sample_weight), np.empty(n_samples), dtype=np.float64, ensure_non_negative=True
     )
+
+
+def is_ragged(X) -> bool:
+    """Whether X is a sequence of images, or masks, that do not all have the same size."""
+    if not isinstance(X, (list, tuple)) and not (isinstance(X, np.ndarray) and X.dtype.kind == "O"):
+        return False
+    return len({np.shape(item) for item in X}) > 1

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from .._base.image_lists import pad_to_largest, several_sizes
 from .._base.images import to_channels_first
 from .._utils.array_api import to_numpy
 from ..metrics._boxes import frame_to_boxes, match_image
@@ -90,11 +89,10 @@ class DetectionDisplay:
         ValueError
             If images and boxes differ in number.
         """
-        if several_sizes(X):
-            padded, sizes = pad_to_largest(X)
-            images = [to_numpy(x)[:, :h, :w] for x, (h, w) in zip(padded, sizes)]
+        if isinstance(X, list | tuple):
+            images = [np.asarray(to_numpy(to_channels_first(image[None])))[0] for image in X]
         else:
-            images = list(to_numpy(to_channels_first(X if hasattr(X, "ndim") else np.stack(X))))
+            images = list(to_numpy(to_channels_first(X)))
         if hasattr(y_true, "columns"):
             y_true = frame_to_boxes(y_true, len(images))
         for name, y in (("y_true", y_true), ("y_pred", y_pred)):

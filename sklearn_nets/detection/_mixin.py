@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from .._base.image_lists import groups_of_one_size, pad_to_largest, several_sizes
-from .._base.images import validate_images
+import numpy as np
+
+from .._base.images import to_channels_first, validate_images
 from .._utils.sklearn_compat import check_is_fitted
+from .._utils.validation import is_ragged
 from ..metrics import mean_average_precision_score
+from ..segmentation._ragged import by_size, pad_images
 
 
 class DetectorMixin:
@@ -33,10 +36,13 @@ class DetectorMixin:
 
     def _read_images(self, X, *, reset):
         """Images of one size as an array, and the sizes that they had."""
-        several = several_sizes(X)
+        several = is_ragged(X)
         if several:
-            X, sizes = pad_to_largest(X)
-        X = validate_images(self, X, reset=reset)
+            X = [image if hasattr(image, "ndim") else np.asarray(image) for image in X]
+            sizes = [tuple(to_channels_first(image[None]).shape[2:]) for image in X]
+            X = pad_images(X, lambda image: validate_images(self, image, reset=reset))
+        else:
+            X = validate_images(self, X, reset=reset)
         if reset:
             self.n_channels_in_ = X.shape[1]
         elif X.shape[1] != self.n_channels_in_:
@@ -62,13 +68,10 @@ class DetectorMixin:
             holds tensors, but for labels that are strings.
         """
         check_is_fitted(self)
-        if not several_sizes(X):
-            return self._predict_boxes(X)
-        answers = [None] * len(X)
-        for rows, images in groups_of_one_size(X):
-            for i, answer in zip(rows, self._predict_boxes(images)):
-                answers[i] = answer
-        return answers
+        of_a_list = isinstance(X, list | tuple) and len(X) > 0
+        return (
+            by_size(self._predict_boxes, X) if of_a_list or is_ragged(X) else self._predict_boxes(X)
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -17,12 +17,12 @@ from .._base.boxes import (
     validate_boxes,
 )
 from .._base.estimator import FITTED, BaseNet, available_if_stochastic
-from .._base.images import ImageNetMixin, check_channels
+from .._base.image_nets import ImageNetMixin, check_channels
 from .._base.parameters import POSITIVE_INT, net_class, parameter
 from .._base.precision import image_precision
 from .._utils.array_api import to_numpy
 from .._utils.sklearn_compat import Interval, Options, StrOptions, fit_context
-from ..modules.augment import RandomZoom, mirroring_keeps_labels
+from ..modules.augment import RandomZoom, mirroring_keeps_targets
 from ..modules.detector import DenseDetector
 from ._mixin import DetectorMixin
 
@@ -126,6 +126,13 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
         """Factor for the weight of each class's boxes; 'balanced' makes all classes weigh the same.
         For architecture='small'.""",
     )  # fmt: skip
+    pretrained: bool = parameter(
+        False, [Options(bool, {False})], "Only False: detectors start from random weights."
+    )
+    freeze: None = parameter(None, [None], "Only None: the whole net is trained.")
+    test_time_flip: bool = parameter(
+        False, [Options(bool, {False})], "Only False: boxes of mirror images are not averaged."
+    )
     max_iter: int = parameter(40, [POSITIVE_INT], "Number of epochs, passes over the data.")
 
     _predict_batch_size: ClassVar[int] = 32
@@ -191,7 +198,7 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
         if len(self.classes_) == 1:
             return RandomZoom(hflip=0.5)  # the mirror image of an object has no other label
         flips = [
-            0.5 * mirroring_keeps_labels(images, labels, random_state)
+            0.5 * mirroring_keeps_targets(images, labels, random_state)
             for images in (crops, crops.transpose(2, 3))
         ]
         return RandomZoom(hflip=flips[0], vflip=flips[1])

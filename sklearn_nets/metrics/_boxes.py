@@ -294,3 +294,4 @@ def _map_50(y_true, y_pred, sample_weight=None):
 
 map_scorer = make_scorer(mean_average_precision_score)
 map_50_scorer = make_scorer(_map_50)
+BOX_SCORERS = {"map": map_scorer, "map_50": map_50_scorer}

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.metrics import get_scorer as get_sklearn_scorer
 
 from .._utils.array_api import to_numpy
+from .._utils.validation import is_ragged
+from ._boxes import BOX_SCORERS
 
-__all__ = ["class_scores", "confusion_matrix", "mean_iou_score", "pixel_accuracy_score"]
+__all__ = [
+    "class_scores",
+    "confusion_matrix",
+    "dice_score",
+    "get_scorer",
+    "macro_precision_score",
+    "macro_recall_score",
+    "mean_iou_score",
+    "pixel_accuracy_score",
+]
 
 
 def confusion_matrix(y_true, y_pred, *, classes=None, ignore_index=None, sample_weight=None):
@@ -15,7 +27,8 @@ def confusion_matrix(y_true, y_pred, *, classes=None, ignore_index=None, sample_
     Parameters
     ----------
     y_true, y_pred : array-like or torch.Tensor of equal shape
-        Labels, shape (n_samples,), or masks, shape (n_samples, height, width).
+        Labels, shape (n_samples,), or masks, shape (n_samples, height, width); also lists of masks
+        of several sizes.
     classes : array-like of shape (n_classes,), default=None
         The classes, sorted; by default those that occur.
     ignore_index : label, default=None
@@ -39,6 +52,8 @@ def confusion_matrix(y_true, y_pred, *, classes=None, ignore_index=None, sample_
     array([[1, 1],
            [0, 2]])
     """
+    if is_ragged(y_true):
+        return _sum_of_images(y_true, y_pred, classes, ignore_index, sample_weight)
     y_true, y_pred = np.asarray(to_numpy(y_true)), np.asarray(to_numpy(y_pred))
     if y_true.shape != y_pred.shape:
         raise ValueError(
@@ -63,6 +78,28 @@ def confusion_matrix(y_true, y_pred, *, classes=None, ignore_index=None, sample_
         pairs, None if weight is None else weight.ravel(), minlength=len(classes) ** 2
     )
     return counts.reshape(len(classes), -1)
+
+
+def _sum_of_images(y_true, y_pred, classes, ignore_index, sample_weight):
+    """The confusion matrix of masks of several sizes."""
+    if len(y_true) != len(y_pred):
+        raise ValueError(f"Expected {len(y_true)} predicted masks, got {len(y_pred)}.")
+    pairs = []
+    for true, predicted in zip(y_true, y_pred, strict=True):
+        true, predicted = np.asarray(to_numpy(true)), np.asarray(to_numpy(predicted))
+        if true.shape != predicted.shape:
+            raise ValueError(
+                f"y_pred must hold one label for each entry of y_true: expected shape "
+                f"{true.shape}, got {predicted.shape}."
+            )
+        pairs.append((true.ravel(), predicted.ravel()))
+    weight = None
+    if sample_weight is not None:
+        weight = np.repeat(to_numpy(sample_weight), [len(true) for true, _ in pairs])
+    return confusion_matrix(
+        *map(np.concatenate, zip(*pairs)), classes=classes, ignore_index=ignore_index,
+        sample_weight=weight,
+    )  # fmt: skip
 
 
 def _codes(labels, classes):
@@ -130,11 +167,7 @@ def mean_iou_score(y_true, y_pred, *, ignore_index=None, sample_weight=None) -> 
     >>> mean_iou_score([[[0, 0], [1, 1]]], [[[0, 1], [1, 1]]])
     0.5833333333333333
     """
-    confusion = confusion_matrix(
-        y_true, y_pred, ignore_index=ignore_index, sample_weight=sample_weight
-    )
-    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
-    return float(class_scores(confusion)["iou"][occurs].mean())
+    return float(_of_classes("iou", y_true, y_pred, ignore_index, sample_weight).mean())
 
 
 def pixel_accuracy_score(y_true, y_pred, *, ignore_index=None, sample_weight=None) -> float:
@@ -159,3 +192,165 @@ def pixel_accuracy_score(y_true, y_pred, *, ignore_index=None, sample_weight=Non
         y_true, y_pred, ignore_index=ignore_index, sample_weight=sample_weight
     )
     return float(np.trace(confusion) / confusion.sum())
+
+
+def dice_score(y_true, y_pred, *, ignore_index=None, sample_weight=None) -> float:
+    """Mean Dice coefficient 2 TP / (2 TP + FP + FN), over the classes that occur.
+
+    It is the F1 score of a class, and orders masks as its IoU does, 2 IoU / (1 + IoU).
+
+    Parameters
+    ----------
+    y_true, y_pred, ignore_index, sample_weight
+        As in `confusion_matrix`.
+
+    Returns
+    -------
+    float
+        Between 0 and 1, the greater the better.
+
+    References
+    ----------
+    Dice (1945), "Measures of the amount of ecologic association between species".
+
+    Examples
+    --------
+    >>> dice_score([[[0, 0], [1, 1]]], [[[0, 1], [1, 1]]])
+    0.7333333333333334
+    """
+    iou = _of_classes("iou", y_true, y_pred, ignore_index, sample_weight)
+    return float((2 * iou / (1 + iou)).mean())
+
+
+def macro_precision_score(y_true, y_pred, *, ignore_index=None, sample_weight=None) -> float:
+    """Mean precision TP / (TP + FP) over the classes that occur, of labels or of pixels.
+
+    Parameters
+    ----------
+    y_true, y_pred, ignore_index, sample_weight
+        As in `confusion_matrix`.
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
+    Examples
+    --------
+    >>> macro_precision_score([[[0, 0], [1, 1]]], [[[0, 1], [1, 1]]])
+    0.8333333333333333
+    """
+    return float(_of_classes("precision", y_true, y_pred, ignore_index, sample_weight).mean())
+
+
+def macro_recall_score(y_true, y_pred, *, ignore_index=None, sample_weight=None) -> float:
+    """Mean recall TP / (TP + FN) over the classes that occur, of labels or of pixels.
+
+    Parameters
+    ----------
+    y_true, y_pred, ignore_index, sample_weight
+        As in `confusion_matrix`.
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
+    Examples
+    --------
+    >>> macro_recall_score([[[0, 0], [1, 1]]], [[[0, 1], [1, 1]]])
+    0.75
+    """
+    return float(_of_classes("recall", y_true, y_pred, ignore_index, sample_weight).mean())
+
+
+def _of_classes(score, y_true, y_pred, ignore_index, sample_weight):
+    confusion = confusion_matrix(
+        y_true, y_pred, ignore_index=ignore_index, sample_weight=sample_weight
+    )
+    occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
+    return class_scores(confusion)[score][occurs]
+
+
+class MaskScorer:
+    """A scorer of segmenters, for `cross_validate`, `GridSearchCV` and the like.
+
+    Pixels of the estimator's own `ignore_index` are not judged.
+
+    Parameters
+    ----------
+    score : callable(y_true, y_pred, *, ignore_index, sample_weight) -> float
+    """
+
+    def __init__(self, score):
+        self.score = score
+
+    def __call__(self, estimator, X, y, sample_weight=None) -> float:
+        """Score the estimator's predictions of X."""
+        ignore_index = None
+        for part in _steps(estimator):
+            ignore_index = getattr(part, "ignore_index", ignore_index)
+        return self.score(
+            y, estimator.predict(X), ignore_index=ignore_index, sample_weight=sample_weight
+        )
+
+    def __repr__(self):
+        return f"MaskScorer({self.score.__name__})"
+
+
+def _steps(estimator):
+    """The estimator and what it passes its data to, the last step of pipelines."""
+    while estimator is not None:
+        yield estimator
+        steps = getattr(estimator, "steps", None)
+        estimator = steps[-1][1] if steps else getattr(estimator, "estimator", None)
+
+
+_MASK_SCORES = {
+    "mean_iou": mean_iou_score,
+    "pixel_accuracy": pixel_accuracy_score,
+    "dice": dice_score,
+    "macro_precision": macro_precision_score,
+    "macro_recall": macro_recall_score,
+}
+
+
+def get_scorer(scoring):
+    """The scorer of that name: of masks, of boxes, or one of scikit-learn's.
+
+    Parameters
+    ----------
+    scoring : str or callable
+        'mean_iou', 'pixel_accuracy', 'dice', 'macro_precision', 'macro_recall' of masks, 'map' and
+        'map_50' of boxes, or what :func:`sklearn.metrics.get_scorer` takes.
+
+    Returns
+    -------
+    callable(estimator, X, y) -> float
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from sklearn_nets import PixelClassifier, make_digit_scenes
+    >>> X, y = make_digit_scenes(6, random_state=0, return_X_y=True)
+    >>> scoring = get_scorer("dice")
+    >>> cross_val_score(PixelClassifier(GaussianNB()), X, y, scoring=scoring, cv=2).shape
+    (2,)
+    """
+    if scoring in _MASK_SCORES:
+        return MaskScorer(_MASK_SCORES[scoring])
+    if scoring in BOX_SCORERS:
+        return BOX_SCORERS[scoring]
+    try:
+        return get_sklearn_scorer(scoring)
+    except ValueError as error:
+        error.add_note(
+            f"Scorers of masks: {sorted(_MASK_SCORES)}, of boxes: {sorted(BOX_SCORERS)}."
+        )
+        raise

@@ -206,23 +206,26 @@ def auto_augmentation(height: int, width: int, hflip: bool) -> RandomFlipShift |
 
 
 @torch.no_grad()
-def mirroring_keeps_labels(X, y, random_state, n_queries: int = 2000) -> bool:
-    """Whether mirrored images look like images of their own class, as far as the data can tell.
+def mirroring_keeps_targets(X, y, random_state, groups=None, n_queries: int = 2000) -> bool:
+    """Whether mirrored images look like images of their own target, as far as the data can tell.
 
-    The nearest neighbor among the other images classifies some of the images, and then the same
-    images mirrored left to right. Mirroring is taken as harmless if the mean recall of the classes
-    is above chance (by three standard errors) and keeps two thirds of what it has above it, and no
-    class loses half of its recall, as far as McNemar's test can tell that from chance (z > 3).
-    Digits, letters and signs with arrows fail; photographs pass.
+    The nearest neighbor among the other images tells the targets of some of the images, and then
+    those of the same images mirrored left to right. Mirroring is taken as harmless if the mean
+    recall of the classes is above chance (by three standard errors) and keeps two thirds of what it
+    has above it, and no class loses half of its recall, as far as McNemar's test can tell that
+    from chance (z > 3). Digits, letters and signs with arrows fail; photographs pass. Of real
+    targets the squared error takes the place of recall, and their variance that of chance.
 
     Parameters
     ----------
     X : tensor of shape (n, channels, height, width)
         A sample of the training images.
     y : tensor of shape (n,) or (n, n_outputs)
-        Their encoded labels.
+        Their encoded labels, or floating point targets.
     random_state : RandomState
         Draws the images that are mirrored.
+    groups : tensor of shape (n,), optional
+        Neighbors of the same group do not count.
     n_queries : int, default=2000
         How many are mirrored.
 
@@ -233,14 +236,61 @@ def mirroring_keeps_labels(X, y, random_state, n_queries: int = 2000) -> bool:
     size = [min(side, 16) for side in X.shape[2:]]
     X = F.adaptive_avg_pool2d(X.float(), size)
     X = X - X.mean(0)
-    _, y = torch.unique(y, dim=0, return_inverse=True)
     queries = torch.from_numpy(random_state.permutation(len(X))[:n_queries]).to(X.device)
-    hits = []
+    nearest = []
     for images in (X[queries], X[queries].flip(3)):
         distances = torch.cdist(images.flatten(1), X.flatten(1))
-        distances.scatter_(1, queries[:, None], torch.inf)  # not the image itself
-        hits.append((y[distances.argmin(1)] == y[queries]).cpu().numpy())
-    labels = y[queries].cpu().numpy()
+        if groups is None:
+            distances.scatter_(1, queries[:, None], torch.inf)  # not the image itself
+        else:
+            distances.masked_fill_(groups[queries][:, None] == groups, torch.inf)
+        nearest.append(distances.argmin(1))
+    if y.is_floating_point() and not bool(((y == 0) | (y == 1)).all()):
+        return _mirrored_numbers_agree(y.reshape(len(y), -1), queries, nearest)
+    _, y = torch.unique(y, dim=0, return_inverse=True)
+    hits = [(y[found] == y[queries]).cpu().numpy() for found in nearest]
+    return _mirrored_labels_agree(y[queries].cpu().numpy(), hits)
+
+
+def labelled_patches(X, masks, random_state, n_per_class: int = 250):
+    """Patches of images around pixels drawn from each class alike, and their labels.
+
+    Parameters
+    ----------
+    X : tensor of shape (n, channels, height, width)
+    masks : tensor of shape (n, height, width)
+        Class indices; -1 for pixels without a label.
+    random_state : RandomState
+    n_per_class : int, default=250
+        Pixels drawn of each class, at most.
+
+    Returns
+    -------
+    patches : tensor of shape (n_patches, channels, side, side)
+        A quarter of the images' shorter side, at least 3 pixels and odd.
+    labels : tensor of shape (n_patches,)
+    images : tensor of shape (n_patches,)
+        Which image each is from.
+    """
+    half = max(1, min(X.shape[2:]) // 8)
+    codes = masks.cpu().numpy()
+    drawn = []
+    for label in np.unique(codes[codes >= 0]):
+        pixels = np.flatnonzero(codes == label)
+        drawn.append(random_state.permutation(pixels)[:n_per_class])
+    image, row, column = np.unravel_index(np.concatenate(drawn), codes.shape)
+    around = np.arange(-half, half + 1)
+    rows, columns = (  # beyond the border the border's pixels are repeated
+        torch.from_numpy(np.clip(at[:, None] + around, 0, side - 1)).to(X.device)
+        for at, side in zip((row, column), X.shape[2:])
+    )
+    image = torch.from_numpy(image).to(X.device)
+    patches = X.permute(0, 2, 3, 1)[image[:, None, None], rows[:, :, None], columns[:, None, :]]
+    labels = torch.from_numpy(codes.ravel()[np.concatenate(drawn)].astype(np.int64)).to(X.device)
+    return patches.permute(0, 3, 1, 2), labels, image
+
+
+def _mirrored_labels_agree(labels, hits) -> bool:
     count = np.maximum(np.bincount(labels), 1)
     plain, mirrored = (np.bincount(labels, weights=hit) / count for hit in hits)  # recalls
     present = np.bincount(labels) > 0
@@ -251,3 +301,14 @@ def mirroring_keeps_labels(X, y, random_state, n_queries: int = 2000) -> bool:
     lost, won = (np.bincount(labels, weights=w) for w in (hits[0] & ~hits[1], hits[1] & ~hits[0]))
     certain = lost - won > 3 * np.sqrt(lost + won)
     return not bool((certain & (mirrored < plain / 2)).any())
+
+
+def _mirrored_numbers_agree(y, queries, nearest) -> bool:
+    truth = y[queries].double()
+    plain, mirrored = ((y[found].double() - truth).square() for found in nearest)
+    # of two targets drawn at random the mean squared difference is twice the variance
+    chance = 2 * truth.var(0, correction=0).clamp(min=torch.finfo(torch.float64).tiny)
+    gains = [1 - (errors / chance).mean(1) for errors in (plain, mirrored)]
+    above, kept = (float(gain.mean()) for gain in gains)
+    error = float(gains[0].std()) / len(queries) ** 0.5
+    return above > 3 * error and kept >= 2 / 3 * above

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from torch import nn
+
 
 class ManualGradient(ABC):
     """A module that computes the gradient of its loss itself, without autograd."""
@@ -55,3 +57,46 @@ class NeedsTarget:
     """
 
     target = None
+
+
+class Backbone(nn.Module, ABC):
+    """A net whose last layers, the head, turn features of an image into outputs, as in timm.
+
+    Attributes
+    ----------
+    pretrained_statistics : tuple (mean, std) or None
+        Of each channel of the images that its weights were trained on, for pixels from 0 to 1;
+        None for weights that start at random.
+    """
+
+    pretrained_statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    _frozen = False
+
+    @abstractmethod
+    def forward_features(self, X):
+        """Pooled features, (n, n_features), of X, (n, channels, height, width)."""
+
+    @abstractmethod
+    def get_classifier(self) -> nn.Module:
+        """The head: it turns features into outputs."""
+
+    def forward(self, X):
+        """Raw outputs, (n, n_outputs), of X, (n, channels, height, width)."""
+        return self.get_classifier()(self.forward_features(X))
+
+    def freeze(self) -> None:
+        """Train the head alone: all other weights and statistics stay as they are."""
+        head = set(self.get_classifier().parameters())
+        for parameter in self.parameters():
+            if parameter not in head:
+                parameter.requires_grad_(False)
+        self._frozen = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True):
+        """Set the mode; what is frozen stays in the mode of prediction."""
+        super().train(mode and not self._frozen)
+        self.training = mode
+        if self._frozen:
+            self.get_classifier().train(mode)
+        return self

@@ -35,6 +35,21 @@ class Normalize(nn.Module):
         return (X - self.mean) / self.scale
 
 
+def pad_to_multiple(X, multiple: int, at_least: int = 1):
+    """Pad images with their border pixels, below and to the right, to sides of a multiple.
+
+    Replicated, not mirrored: a mirror cannot pad by more than the image.
+
+    Examples
+    --------
+    >>> import torch
+    >>> pad_to_multiple(torch.tensor([[[[1.0, 2.0]]]]), 2).tolist()
+    [[[[1.0, 2.0], [1.0, 2.0]]]]
+    """
+    bottom, right = (max(-side % multiple, at_least - side) for side in X.shape[2:])
+    return F.pad(X, (0, right, 0, bottom), mode="replicate")
+
+
 class BatchNorm2d(nn.BatchNorm2d):
     """Batch norm whose statistics count sample weights: an integer weight equals repetition.
 

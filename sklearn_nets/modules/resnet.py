@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .interfaces import DataDependentInit
+from .interfaces import Backbone, DataDependentInit
 from .layers import BatchNorm2d, WhitenedConv2d, identity_conv
 
 SMALL = 16  # pixels of the shorter side below which the first stage keeps the resolution
 LARGE = 48  # pixels of the shorter side from which the stem halves the image, and twice at 96
-LOGIT_SCALE = 0.25
+FEATURE_SCALE = 0.25  # keeps first outputs small, so that training starts calmly
 
 
 class ResidualStage(nn.Module):
@@ -47,7 +47,7 @@ class ResidualStage(nn.Module):
         return x
 
 
-class ResidualCNN(DataDependentInit, nn.Module):
+class ResidualCNN(DataDependentInit, Backbone):
     """A whitened stem, residual stages, the greatest response of each channel, a linear layer.
 
     Takes images of any size, also of one pixel, and of other sizes than `in_shape`.
@@ -101,10 +101,13 @@ class ResidualCNN(DataDependentInit, nn.Module):
         """Whiten the stem by standardized images X, (n, channels, height, width)."""
         self.stem.whiten(X, weight)
 
-    def forward(self, X):
-        """Raw outputs, shape (n, n_outputs), of X, shape (n, channels, height, width)."""
+    def forward_features(self, X):
+        """The greatest response of each channel, scaled: (n, channels[-1])."""
         kernel = self.stem.kernel_size
         X = F.pad(X, (0, max(0, kernel[1] - X.shape[3]), 0, max(0, kernel[0] - X.shape[2])))
-        features = self.stages(F.gelu(self.stem(X)))
         # on small images the maximum learns several times faster than the mean
-        return self.head(features.amax((2, 3))) * LOGIT_SCALE
+        return self.stages(F.gelu(self.stem(X))).amax((2, 3)) * FEATURE_SCALE
+
+    def get_classifier(self):
+        """The linear layer."""
+        return self.head

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .layers import BatchNorm2d
+from .layers import BatchNorm2d, pad_to_multiple
 
 
 def convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
@@ -74,11 +74,7 @@ class UNet(nn.Module):
         """Raw outputs, (n, n_outputs, height, width), of X, (n, in_channels, height, width)."""
         height, width = X.shape[2:]
         # two pixels a side at least on the coarsest map: one alone has no variance to norm by
-        bottom, right = (
-            max(-size % self.multiple, 2 * self.multiple - size) for size in (height, width)
-        )
-        # replicated, not mirrored: a mirror cannot pad by more than the image
-        x = F.pad(X, (0, right, 0, bottom), mode="replicate")
+        x = pad_to_multiple(X, self.multiple, at_least=2 * self.multiple)
         maps = []
         for stage in self.encoder:
             x = stage(x)

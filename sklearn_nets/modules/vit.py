@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .interfaces import Backbone
+
 MAX_GRID = 8  # tokens along the longer side of an image that convolutions made tokens of
 
 
@@ -192,7 +194,7 @@ class PatchTokenizer(nn.Module):
         return X.permute(0, 2, 4, 1, 3, 5).reshape(len(X), rows * columns, -1)
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(Backbone):
     """An image becomes tokens, pre-norm blocks mix them, one vector is classified.
 
     Parameters
@@ -269,19 +271,21 @@ class VisionTransformer(nn.Module):
         self.norm = nn.LayerNorm(embed_dim)
         self.head = nn.Linear(embed_dim, n_outputs)
 
-    def forward(self, X):
-        """Raw outputs, shape (n, n_outputs), of X, shape (n, channels, height, width)."""
+    def forward_features(self, X):
+        """The pooled tokens, (n, embed_dim), of X, (n, channels, height, width)."""
         x = self.tokenizer(X) + self.position  # (n, tokens, embed_dim)
         if self.pool == "token":
             x = torch.cat([self.token.expand(len(x), 1, -1), x], dim=1)
         x = self.norm(self.blocks(x))
         if self.pool == "token":
-            x = x[:, 0]
-        elif self.pool == "mean":
-            x = x.mean(1)
-        else:
-            x = (self.attention(x).softmax(1) * x).sum(1)
-        return self.head(x)
+            return x[:, 0]
+        if self.pool == "mean":
+            return x.mean(1)
+        return (self.attention(x).softmax(1) * x).sum(1)
+
+    def get_classifier(self):
+        """The linear layer."""
+        return self.head
 
 
 def _sine_positions(grid: tuple[int, int], embed_dim: int) -> torch.Tensor:

@@ -1,0 +1,320 @@
+"""What every net over images shares: its recipe, its architecture, how images come in."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from numbers import Integral
+from os import PathLike
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from .._utils.array_api import convert_like
+from .._utils.random import TorchRandom
+from .._utils.sklearn_compat import StrOptions, check_is_fitted
+from .._utils.validation import validate_rows, validate_target
+from ..modules.augment import auto_augmentation, mirroring_keeps_targets
+from ..modules.interfaces import Backbone, DataDependentInit
+from ..modules.layers import Normalize
+from ..modules.registry import build_architecture
+from .images import CHANNELS_LAST_COUNTS, input_statistics, validate_images
+from .parameters import NOT_NEGATIVE, POSITIVE, POSITIVE_INT, net_class, parameter
+from .precision import image_precision
+
+INIT_IMAGES = 2048  # at most, for weights that come from the data
+MIRROR_IMAGES = 10_000  # at most, in which the neighbors of mirrored images are sought
+
+
+def check_channels(channels) -> list[int]:
+    """Refuse channels of stages that are no positive integers."""
+    sizes = list(channels)
+    if not sizes or not all(isinstance(size, Integral) and size > 0 for size in sizes):
+        raise ValueError(
+            f"channels must hold one positive integer for each stage, such as (16, 32, 64), got "
+            f"{channels!r}."
+        )
+    return sizes
+
+
+@net_class
+class ImageNetMixin(ABC):
+    """What every net over images shares: raw pixels in, how its module is made, and the recipe.
+
+    The defaults are the recipe, so that they need no tuning: AdamW along one cycle of the learning
+    rate, with rate, batch size and augmentation chosen from the data.
+    """
+
+    solver: str = parameter(
+        "adamw", [StrOptions({"adam", "adamw", "sgd"})],
+        """Optimizer: 'adamw' (Loshchilov & Hutter 2019), 'adam' (Kingma & Ba 2014), 'sgd' with
+        momentum.""",
+    )  # fmt: skip
+    alpha: float = parameter(
+        0.05, [NOT_NEGATIVE],
+        """Decoupled weight decay of 'adamw'; for the other solvers the strength of the L2 penalty
+        alpha / 2 · ||W||² / Σw, where Σw is the sum of the batch's sample weights.""",
+    )  # fmt: skip
+    batch_size: int | str = parameter(
+        "auto", [StrOptions({"auto"}), POSITIVE_INT],
+        """Images in a mini-batch; 'auto' makes about 32 batches of the data, of 8 to 128 images
+        each (8 at most for masks). Rows that stand for no image: min(200, n_samples).""",
+    )  # fmt: skip
+    learning_rate: str = parameter(
+        "onecycle", [StrOptions({"constant", "invscaling", "adaptive", "onecycle"})],
+        """Schedule of the learning rate. 'onecycle' warms up for a fifth of `max_iter` epochs and
+        goes down to zero; all epochs are run unless early stopping ends them. For solver='sgd',
+        'invscaling' divides the rate by t ** power_t after t samples and 'adaptive' by 5 whenever
+        training stalls.""",
+    )  # fmt: skip
+    learning_rate_init: float | str = parameter(
+        "auto", [StrOptions({"auto"}), POSITIVE],
+        """Initial, or with 'onecycle' greatest, learning rate. 'auto' is a rate known to suit the
+        net and the solver, a quarter of it where the schedule does not go down to zero.""",
+        words="float or 'auto'",
+    )  # fmt: skip
+    max_iter: int = parameter(20, [POSITIVE_INT], "Number of epochs, passes over the data.")
+    architecture: Any = parameter(
+        "small", [str, callable],
+        """The net: 'small' is our own, 'lenet', 'alexnet' (torchvision's), or any name of timm's
+        (``timm.list_models()``), which adapts it to the images' size; or a callable
+        ``(image_shape, n_outputs) -> nn.Module``.""",
+        words="str or callable",
+    )  # fmt: skip
+    pretrained: bool | str | PathLike = parameter(
+        False, ["boolean", str, PathLike],
+        """Whether to start from the weights that timm keeps, which are downloaded; or a local file
+        of weights (safetensors, or a state dict of `torch.save`).""",
+        words="bool, str or path",
+    )  # fmt: skip
+    freeze: str | None = parameter(
+        None, [StrOptions({"backbone"}), None],
+        "'backbone' trains the last layer alone (linear probing).",
+    )  # fmt: skip
+    augment: Callable | str | None = parameter(
+        "auto", [StrOptions({"auto"}), callable, None],
+        """Changes every training batch: ``augment(X, y)`` takes X of shape (n, channels, height,
+        width) as it was read, on the device, and y, class indices, or masks of them. 'auto' shifts
+        images by up to 1/14 of their sides, and mirrors them where the training data shows that
+        labels bear it; with masks it zooms, too (`RandomZoom`). `RandomFlipShift`, `RandomZoom`, or
+        transforms of ``torchvision.transforms.v2`` (which take class indices along, but not
+        masks).""",
+        words="callable(X, y) -> (X, y), 'auto' or None",
+    )  # fmt: skip
+    test_time_flip: bool = parameter(
+        False, ["boolean"],
+        "Whether `predict` averages the outputs of an image and of its mirror image.",
+    )  # fmt: skip
+    compile: bool = parameter(
+        False, ["boolean"],
+        """Whether `torch.compile` translates the net, which takes a minute or so and needs a C++
+        compiler; pays for itself in long trainings on an accelerator. The numbers may differ by
+        rounding.""",
+    )  # fmt: skip
+
+    _max_batch_size: ClassVar[int] = 128
+    # of adam and adamw, along one cycle, for the own net; sgd takes 75 times as much
+    _peak_learning_rate: ClassVar[float] = 4e-3
+
+    @abstractmethod
+    def _make_architecture(self) -> nn.Module:
+        """The module for standardized images, of the sizes that reading X has left."""
+
+    def _own_peak_learning_rate(self) -> float:
+        """A greatest learning rate known to suit the net."""
+        if self.freeze is None and self.pretrained is not False:
+            return 2e-4
+        return self._peak_learning_rate if self.architecture == "small" else 1e-3
+
+    def _is_tabular(self) -> bool:
+        """Whether the images of `fit` are rows that stand for no image."""
+        return False
+
+    def _make_module(self, X, weight, random_state):
+        architecture = self._make_architecture()
+        norm = self._make_norm(architecture, X, weight)
+        if isinstance(architecture, DataDependentInit) and not self.pretrained:
+            some = slice(None, None, math.ceil(len(X) / INIT_IMAGES))
+            weight = None if weight is None else weight[some]
+            architecture.init_from_data(norm(X[some]), weight)
+        if self.freeze is not None:
+            self._backbone_of(architecture, "freeze='backbone'").freeze()
+        module = nn.Sequential(norm, architecture)
+        if self.compile:
+            module.compile()
+        return module
+
+    def _make_norm(self, architecture, X, weight):
+        """Pixels standardized as the net was trained, or else by the training data."""
+        known = getattr(architecture, "pretrained_statistics", None)
+        if known is None:
+            return Normalize(*input_statistics(X, weight))
+        # floating point pixels go up to 1 or, where any is above, as bytes up to 255
+        white = 1.0 if X.is_floating_point() and float(X.amax()) <= 1 else 255.0
+        return Normalize(*(white * torch.tensor(values, dtype=torch.float64) for values in known))
+
+    def _backbone_of(self, architecture, what) -> Backbone:
+        if not isinstance(architecture, Backbone):
+            raise ValueError(
+                f"{what} needs a net that tells its features from its head: a subclass of "
+                "sklearn_nets.modules.interfaces.Backbone, or a model of timm; got "
+                f"{type(architecture).__name__}."
+            )
+        return architecture
+
+    def _input_dtype(self):
+        return None  # pixels stay as they are (uint8) until the net reads them
+
+    def _torch_random(self, random_state, device):
+        return TorchRandom(int(random_state.randint(np.iinfo(np.int32).max)), device)
+
+    def _batch_size(self, n_samples):
+        if self.batch_size != "auto" or self._is_tabular():
+            return super()._batch_size(n_samples)
+        about = min(max(2 ** round(math.log2(n_samples / 32)), 8), self._max_batch_size)
+        return math.ceil(n_samples / max(1, round(n_samples / about)))  # the last is not a stump
+
+    def _learning_rate(self):
+        if self.learning_rate_init != "auto":
+            return self.learning_rate_init
+        rate = self._own_peak_learning_rate() * (75 if self.solver == "sgd" else 1)
+        return rate if self.learning_rate == "onecycle" else rate / 4
+
+    def _augmentation(self, source, random_state):
+        if self.augment != "auto":
+            return self.augment
+        return None if self._is_tabular() else self._auto_augmentation(source, random_state)
+
+    def _auto_augmentation(self, source, random_state):
+        """What images like the source's bear: shifts, and mirroring where labels bear it."""
+        X, y, _ = source.gather(slice(None, None, math.ceil(len(source.X) / MIRROR_IMAGES)))
+        hflip = mirroring_keeps_targets(X, y, random_state)
+        return auto_augmentation(*X.shape[2:], hflip=hflip)
+
+    def _forward_batches(self, data, through=None):
+        plain = super()._forward_batches(data, through)
+        if not self.test_time_flip:
+            return plain
+        mirrored = self.net_.forward_batches(
+            data, self._predict_batch_size, through, lambda batch: batch.flip(3)
+        )
+        return ((z + (m.flip(3) if m.ndim == 4 else m)) / 2 for z, m in zip(plain, mirrored))
+
+
+@net_class
+class ImageInputMixin(ImageNetMixin):
+    """Images of one size in, also as flat rows."""
+
+    image_shape: tuple[int, int, int] | None = parameter(
+        None, [tuple, list, None],
+        """What a flat row of X stands for, so that StandardScaler or PCA can stand before the net.
+        Rows without it are read as images of one channel and one row.""",
+        words="tuple (channels, height, width) or None",
+    )  # fmt: skip
+
+    _predict_batch_size: ClassVar[int] = 256
+
+    def _make_architecture(self):
+        return build_architecture(
+            self.architecture, self.image_shape_, self.n_outputs_, self.pretrained, self._make_own
+        )
+
+    @abstractmethod
+    def _make_own(self, image_shape, n_outputs) -> nn.Module:
+        """What architecture='small' means."""
+
+    def _build(self, X):
+        """The net for images like these, as it is before training."""
+        self._make_run(X, np.arange(X.shape[0]) % 2, None)
+        self.net_.module_.eval()
+        return self
+
+    def features(self, X):
+        """What the last layer takes: the features of each image.
+
+        Parameters
+        ----------
+        X : array-like or torch.Tensor
+            Images of the shape seen in `fit`.
+
+        Returns
+        -------
+        features : ndarray or torch.Tensor of shape (n_samples, n_features)
+
+        Raises
+        ------
+        ValueError
+            If `architecture` is a callable whose net does not tell features from its head.
+        """
+        check_is_fitted(self, "net_")
+        norm, architecture = self.net_.module_
+        backbone = self._backbone_of(architecture, "features")
+        features = self._forward(
+            X, lambda z, dtype: z, "features", lambda x: backbone.forward_features(norm(x))
+        )
+        return convert_like(features, like=X)
+
+    def _validate_data(self, X, y="no_validation", *, reset):
+        ndim = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
+        predicting = isinstance(y, str)
+        if ndim > 2:
+            X = validate_images(self, X, reset=reset)
+            if not predicting:
+                y = validate_target(self, y, len(X), y_numeric=self._y_numeric)
+        else:
+            out = validate_rows(self, X, y, reset=reset, y_numeric=self._y_numeric)
+            X, y = (out, y) if predicting else out
+            X = X.reshape(len(X), *self._row_shape(X.shape[1], reset))
+        if reset:
+            self.image_shape_ = tuple(X.shape[1:])
+            self.n_features_in_ = int(np.prod(self.image_shape_))
+        elif tuple(X.shape[1:]) != self.image_shape_:
+            raise ValueError(
+                f"{type(self).__name__} was fitted on images of (channels, height, width) = "
+                f"{self.image_shape_}, got {tuple(X.shape[1:])}. Resize or crop them first."
+            )
+        return X if predicting else (X, y)
+
+    def _row_shape(self, n_features, reset):
+        """The image that one flat row stands for."""
+        if self.image_shape is None:
+            if reset:
+                _warn_of_square_rows(n_features)
+            return (1, 1, n_features) if reset else self.image_shape_
+        shape = tuple(self.image_shape)
+        integers = len(shape) == 3 and all(isinstance(side, Integral) for side in shape)
+        if not integers or min(shape) < 1 or int(np.prod(shape)) != n_features:
+            raise ValueError(
+                f"image_shape must be (channels, height, width) with as many values as a row of X: "
+                f"{n_features}; got image_shape={shape}."
+            )
+        if reset and shape[2] in CHANNELS_LAST_COUNTS and shape[0] not in CHANNELS_LAST_COUNTS:
+            warnings.warn(
+                f"image_shape={shape} is read as {shape[0]} channels of {shape[1]}x{shape[2]} "
+                f"pixels. For images of {shape[0]}x{shape[1]} pixels pass "
+                f"image_shape={(shape[2], *shape[:2])}, channels first.",
+                stacklevel=6,
+            )
+        return shape
+
+    def _choose_precision(self, X, device):
+        # rows that are no images are tabular data and keep their own type, as in the MLP
+        return image_precision(self.precision, X, device, tabular=self._is_tabular())
+
+    def _is_tabular(self):
+        return self.image_shape_[:2] == (1, 1) and self.image_shape is None
+
+
+def _warn_of_square_rows(n_features):
+    """Say how flat rows are read that may well be square images."""
+    side = math.isqrt(n_features)
+    if side * side == n_features and side >= 8:
+        warnings.warn(
+            f"Rows of {n_features} values are read as images of one row, 1x{n_features} pixels. If "
+            f"they are images of {side}x{side} pixels, pass image_shape=(1, {side}, {side}).",
+            stacklevel=7,
+        )

@@ -1,0 +1,120 @@
+"""Images of several sizes, and images too large for one pass: lists and tiles."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from .._base.images import to_channels_first
+from .._utils.array_api import is_tensor, to_numpy
+from .._utils.validation import is_ragged
+
+OVERLAP = 4  # a tile shares a quarter of its side with the next one
+
+
+def pad_images(images, read: Callable) -> torch.Tensor:
+    """One tensor of images of several sizes: their border pixels fill up to the largest.
+
+    Parameters
+    ----------
+    images : sequence of arrays of shape (height, width) or of 3 axes
+    read : callable(X) -> array of shape (1, channels, height, width)
+        Checks one image.
+    """
+    arrays = []
+    for i, image in enumerate(images):
+        try:
+            arrays.append(read(image[None]))
+        except ValueError as error:
+            error.add_note(f"Image {i} of the list, of shape {np.shape(image)}.")
+            raise
+    tensors = [a if is_tensor(a) else torch.from_numpy(np.ascontiguousarray(a)) for a in arrays]
+    channels = {t.shape[1] for t in tensors}
+    if len(channels) > 1:
+        raise ValueError(f"Images must have the same number of channels, got {sorted(channels)}.")
+    height, width = (max(t.shape[axis] for t in tensors) for axis in (2, 3))
+    out = torch.empty((len(tensors), *channels, height, width), dtype=tensors[0].dtype)
+    for row, t in zip(out, tensors):
+        rows, columns = (
+            torch.arange(most).clamp(max=side - 1)
+            for most, side in zip((height, width), t.shape[2:])
+        )
+        row.copy_(t[0][:, rows][:, :, columns])
+    return out
+
+
+def by_size(predict: Callable, images) -> list:
+    """The predictions of images of several sizes, those of one size at a time."""
+    groups = defaultdict(list)
+    for i, image in enumerate(images):
+        groups[np.shape(image)].append(i)
+    answers = [None] * len(images)
+    for members in groups.values():
+        stack = torch.stack if is_tensor(images[members[0]]) else np.stack
+        predicted = predict(stack([images[i] for i in members]))
+        for i, answer in zip(members, predicted):
+            answers[i] = answer
+    return answers
+
+
+def cut_tiles(X, y, weight, size: int):
+    """Training images as tiles of at most that side, with their masks and weights.
+
+    The last tile of a row ends at the image's border, so that no tile is smaller than the image.
+    """
+    images, masks, weights = [], [], []
+    for i, (image, mask) in enumerate(zip(X, y, strict=True)):
+        first = to_channels_first(image[None])[0]
+        mask = to_numpy(mask)
+        if tuple(first.shape[1:]) != mask.shape:
+            raise ValueError(
+                "y must hold one label for each pixel of X: expected a mask of shape "
+                f"{tuple(first.shape[1:])} for image {i}, got {mask.shape}."
+            )
+        for top in starts(mask.shape[0], size, size):
+            for left in starts(mask.shape[1], size, size):
+                tile = np.s_[top : top + size, left : left + size]
+                images.append(first[(slice(None), *tile)])
+                masks.append(mask[tile])
+                weights.append(i)
+    if not is_ragged(masks):
+        stack = torch.stack if is_tensor(images[0]) else np.stack
+        images, masks = stack(images), np.stack(masks)
+    return images, masks, None if weight is None else np.asarray(to_numpy(weight))[weights]
+
+
+def starts(side: int, size: int, step: int) -> list[int]:
+    """Where the tiles of an axis start: `step` apart, the last at the border."""
+    if side <= size:
+        return [0]
+    return [*range(0, side - size, step), side - size]
+
+
+def forward_tiles(forward: Callable, image: torch.Tensor, size: int) -> torch.Tensor:
+    """What `forward` makes of an image, tile by tile; of an overlap each tile gives its half.
+
+    Parameters
+    ----------
+    forward : callable(tile) -> tensor of shape (1, ..., height, width)
+    image : tensor of shape (1, channels, height, width)
+    size : int
+        Side of a tile.
+    """
+    height, width = image.shape[2:]
+    step = max(1, size - size // OVERLAP)
+    margin = (size - step) // 2
+    out = None
+    tops, lefts = (starts(side, size, step) for side in (height, width))
+    for top in tops:
+        for left in lefts:
+            tile = forward(image[:, :, top : top + size, left : left + size])
+            if out is None:
+                out = tile.new_empty((*tile.shape[:-2], height, width))
+            # later tiles write over the farther half of the overlap
+            above, before = (margin if start else 0 for start in (top, left))
+            kept = tile[..., above:, before:]
+            out[..., top + above : top + size, left + before : left + size] = kept
+    return out

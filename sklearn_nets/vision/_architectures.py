@@ -1,0 +1,72 @@
+"""The parameters of the two kinds of own nets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import ClassVar
+
+from .._base.image_nets import ImageInputMixin, check_channels
+from .._base.parameters import POSITIVE, POSITIVE_INT, net_class, parameter
+from .._utils.sklearn_compat import Interval, StrOptions
+from ..modules.resnet import ResidualCNN
+from ..modules.vit import VisionTransformer
+
+
+@net_class
+class CNNMixin(ImageInputMixin):
+    """A convolutional net."""
+
+    channels: Sequence[int] = parameter(
+        (48, 96, 192), ["array-like"],
+        "Channels of each stage, each of which halves height and width.",
+        words="sequence of int", kw_only=False,
+    )  # fmt: skip
+    depth: int = parameter(1, [POSITIVE_INT], "Residual convolutions in each stage.")
+
+    def _make_own(self, image_shape, n_outputs):
+        return ResidualCNN(image_shape, n_outputs, check_channels(self.channels), self.depth)
+
+
+@net_class
+class ViTMixin(ImageInputMixin):
+    """A vision transformer."""
+
+    patch_size: int | tuple[int, int] | str = parameter(
+        "auto", [StrOptions({"auto"}), POSITIVE_INT, tuple],
+        """Pixels of a patch. 'auto' makes tokens by small convolutions instead, on a grid of at
+        most 8x8 (Hassani et al. 2021), which learns from fewer images.""",
+        words="int, tuple (height, width) or 'auto'", kw_only=False,
+    )  # fmt: skip
+    embed_dim: int = parameter(96, [POSITIVE_INT], "Length of a token.")
+    depth: int = parameter(4, [POSITIVE_INT], "Number of blocks.")
+    num_heads: int = parameter(
+        4, [POSITIVE_INT], "Heads of self-attention; must divide `embed_dim`."
+    )
+    mlp_ratio: float = parameter(
+        2.0, [POSITIVE], "Hidden units of a block's perceptron, over `embed_dim`."
+    )
+    dropout: float = parameter(
+        0.0, [Interval(Real, 0, 1, closed="left")],
+        "Share of values dropped after attention and perceptron while training.",
+    )  # fmt: skip
+    pool: str = parameter(
+        "attention", [StrOptions({"attention", "token", "mean"})],
+        """What is classified: a mean of the tokens weighted by a learned attention, a class token,
+        or the plain mean.""",
+    )  # fmt: skip
+
+    _peak_learning_rate: ClassVar[float] = 1e-3
+
+    def _make_own(self, image_shape, n_outputs):
+        return VisionTransformer(
+            image_shape,
+            n_outputs,
+            patch_size=self.patch_size,
+            embed_dim=self.embed_dim,
+            depth=self.depth,
+            num_heads=self.num_heads,
+            mlp_ratio=self.mlp_ratio,
+            dropout=self.dropout,
+            pool=self.pool,
+        )

@@ -1,0 +1,263 @@
+"""Architectures by name: timm's, torchvision's, one's own; weights from files; frozen backbones."""
+
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from torch import nn
+
+from sklearn_nets import (
+    CNNClassifier,
+    CNNRegressor,
+    FeatureExtractor,
+    KNeighborsClassifier,
+    SegmentationNet,
+    ViTClassifier,
+    make_digit_scenes,
+)
+from sklearn_nets.modules.registry import build_architecture, read_weights
+
+timm = pytest.importorskip("timm")
+smp = pytest.importorskip("segmentation_models_pytorch")
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, Y = load_digits(n_class=3, return_X_y=True)
+X, Y = X[:48].reshape(-1, 8, 8).repeat(4, 1).repeat(4, 2).astype(np.uint8) * 15, Y[:48]
+FAST = {"max_iter": 1, "batch_size": 16, "augment": None, "random_state": 0}
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (CNNClassifier, "lenet"),
+        (CNNClassifier, "resnet18"),
+        (CNNClassifier, "mobilenetv3_small_050"),
+        (ViTClassifier, "vit_tiny_patch16_224"),
+        (ViTClassifier, "test_vit"),
+        (CNNRegressor, "test_resnet"),
+    ],
+)
+def test_by_name(cls, name):
+    model = cls(architecture=name, **FAST).fit(X, Y)
+    assert model.predict(X).shape == (48,)
+    assert model.features(X).shape[0] == 48
+    again = pickle.loads(pickle.dumps(model))
+    assert_array_equal(again.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11", "efficientnet_b0", "densenet121"])
+@pytest.mark.parametrize("side", [32, 64])
+def test_small_images_keep_a_map(name, side):
+    """timm's own nets leave one position of a small image: the first strides become 1."""
+    model = build_architecture(name, (3, side, side), 2).model.eval()
+    plain = timm.create_model(name).eval()
+    with torch.no_grad():
+        ours, timms = (m.forward_features(torch.zeros(1, 3, side, side)) for m in (model, plain))
+    assert timms.shape[-1] == side // 32
+    assert ours.shape[-1] >= 3
+    large = build_architecture(name, (3, 224, 224), 2).model
+    strides = [m.stride for m in large.modules() if isinstance(m, nn.Conv2d)]
+    assert strides == [m.stride for m in plain.modules() if isinstance(m, nn.Conv2d)]
+
+
+def test_the_transformer_is_timms_own():
+    torch.manual_seed(0)
+    ours = build_architecture("vit_tiny_patch16_224", (3, 32, 32), 7).eval()
+    theirs = timm.create_model(
+        "vit_tiny_patch16_224", img_size=32, patch_size=4, num_classes=7
+    ).eval()
+    theirs.load_state_dict(ours.model.state_dict())
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(ours(images), theirs(images))
+
+
+def test_wrong_names_and_sizes():
+    with pytest.raises(ValueError, match="Did you mean 'resnet18'"):
+        CNNClassifier(architecture="resnet-18", **FAST).fit(X, Y)
+    with pytest.raises(ValueError, match="32x32 pixels; 63x63 would do"):
+        CNNClassifier(architecture="alexnet", **FAST).fit(X, Y)
+    with pytest.raises(ValueError, match="12x12 pixels or more, got 8x8"):
+        CNNClassifier(architecture="lenet", **FAST).fit(X[:, :8, :8], Y)
+    with pytest.raises(ValueError, match="unknown.*Did you mean 'unet'"):
+        SegmentationNet(architecture="unnet", **FAST).fit(X, (X > 90).astype(int))
+    with pytest.raises(ValueError, match="unknown.*Did you mean 'resnet18'"):
+        SegmentationNet(architecture="unet", encoder="resnet_18", **FAST).fit(X, X // 200)
+
+
+@pytest.mark.parametrize("missing", ["timm", "segmentation_models_pytorch"])
+def test_a_missing_package_is_named(monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    estimator = {
+        "timm": CNNClassifier(architecture="resnet18", **FAST),
+        "segmentation_models_pytorch": SegmentationNet(architecture="unet", **FAST),
+    }[missing]
+    with pytest.raises(ImportError, match=r"pip install 'sklearn-nets\[vision\]'"):
+        estimator.fit(X, Y if missing == "timm" else X // 200)
+
+
+class Tiny(nn.Module):
+    def __init__(self, in_shape, n_outputs):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(np.prod(in_shape), n_outputs))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def test_a_callable_builds_the_net():
+    model = CNNClassifier(architecture=Tiny, **FAST).fit(X, Y, np.ones(48))
+    assert model.n_parameters_ == 1024 * 3 + 3
+    with pytest.raises(ValueError, match="features needs a net that tells its features"):
+        model.features(X)
+    with pytest.raises(ValueError, match="freeze='backbone' needs a net"):
+        CNNClassifier(architecture=Tiny, freeze="backbone", **FAST).fit(X, Y)
+    search = GridSearchCV(CNNClassifier(**FAST), {"architecture": ["small", Tiny]}, cv=2)
+    assert search.fit(X, Y).cv_results_["rank_test_score"].shape == (2,)
+
+    def timms(in_shape, n_outputs):
+        return timm.create_model("test_resnet", in_chans=in_shape[0], num_classes=n_outputs)
+
+    assert CNNClassifier(architecture=timms, **FAST).fit(X, Y).features(X).ndim == 2
+
+
+# ------------------------------------------------------------------------------ weights of a file
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Files of a net of timm's with 5 classes and 3 channels."""
+    safetensors = pytest.importorskip("safetensors.torch")
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(1)
+    net = timm.create_model("test_resnet", num_classes=5)
+    torch.save(net.state_dict(), folder / "weights.pth")
+    torch.save({"state_dict": net.state_dict()}, folder / "nested.pth")
+    safetensors.save_file(net.state_dict(), folder / "weights.safetensors")
+    return net.eval(), folder
+
+
+COLORS = np.random.RandomState(0).randint(0, 256, (12, 3, 40, 40), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "nested.pth", "weights.safetensors"])
+def test_features_of_a_file_of_weights(weights, name):
+    net, folder = weights
+    extractor = FeatureExtractor("test_resnet", pretrained=folder / name).fit(COLORS)
+    mean, std = (torch.tensor(net.pretrained_cfg[k])[:, None, None] for k in ("mean", "std"))
+    pixels = (torch.from_numpy(COLORS) / 255 - mean) / std
+    backbone = extractor.estimator_.net_.module_[1]
+    for ours, theirs in zip(backbone.model.modules(), net.modules(), strict=True):
+        if hasattr(ours, "stride"):
+            theirs.stride = ours.stride  # the images are small
+    with torch.no_grad():
+        expected = net.forward_head(net.forward_features(pixels), pre_logits=True)
+    assert_allclose(extractor.transform(COLORS), expected, rtol=1e-4, atol=1e-5)
+    brightness = FeatureExtractor("test_resnet", pretrained=folder / name).fit(COLORS / 255)
+    assert_allclose(brightness.transform(COLORS / 255), expected, rtol=1e-3, atol=1e-4)
+    assert len(extractor.get_feature_names_out()) == expected.shape[1]
+
+
+def test_a_frozen_backbone_is_logistic_regression(weights):
+    _, folder = weights
+    y = np.arange(12) % 3
+    model = CNNClassifier(
+        architecture="test_resnet", pretrained=folder / "weights.pth", freeze="backbone",
+        solver="adam", alpha=1.0, learning_rate="constant", learning_rate_init=0.02, max_iter=600,
+        batch_size=12, tol=0, n_iter_no_change=600, label_smoothing=0, augment=None,
+        random_state=0,
+    )  # fmt: skip
+    before = FeatureExtractor("test_resnet", pretrained=folder / "weights.pth").fit(COLORS)
+    model.fit(COLORS, y)
+    features = before.transform(COLORS)
+    assert_array_equal(model.features(COLORS), features)  # statistics of batch norm, too
+    assert model.n_parameters_ == 3 * features.shape[1] + 3
+    reference = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(features, y)
+    assert_allclose(
+        model.predict_proba(COLORS), reference.predict_proba(features), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_fine_tuning_starts_from_the_weights(weights):
+    net, folder = weights
+    settings = {**FAST, "learning_rate_init": 1e-7, "batch_size": 12}
+    model = CNNClassifier(architecture="test_resnet", pretrained=folder / "weights.pth", **settings)
+    model.fit(COLORS, np.arange(12) % 3)
+    conv = dict(model.net_.module_[1].model.named_parameters())
+    for name, weight in net.named_parameters():
+        if not name.startswith("fc"):
+            assert_allclose(conv[name].detach(), weight.detach(), atol=1e-5)
+
+
+def test_files_that_do_not_fit(weights, tmp_path):
+    _, folder = weights
+    with pytest.raises(ValueError, match="no file of weights"):
+        CNNClassifier(architecture="test_resnet", pretrained=tmp_path / "none", **FAST).fit(X, Y)
+    with pytest.raises(ValueError, match="weights .* those of another net"):
+        CNNClassifier(architecture="lenet", pretrained=folder / "weights.pth", **FAST).fit(X, Y)
+    with pytest.raises(ValueError, match="no pretrained weights for architecture='small'"):
+        CNNClassifier(pretrained=True, **FAST).fit(X, Y)
+    torch.save({"weights": Tiny((1, 1, 1), 1)}, tmp_path / "code.pth")
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        read_weights(tmp_path / "code.pth")
+
+
+def test_own_weights_with_another_head(tmp_path):
+    first = CNNClassifier((4, 8), **FAST).fit(X, Y)
+    state = first.net_.module_[1].state_dict()
+    torch.save(state, tmp_path / "own.pth")
+    second = CNNClassifier((4, 8), pretrained=tmp_path / "own.pth", freeze="backbone", **FAST)
+    second.fit(X, np.arange(48) % 4)
+    for name, weight in second.net_.module_[1].state_dict().items():
+        assert name.startswith("head") or torch.equal(weight, state[name])
+
+
+def test_features_before_neighbors():
+    model = make_pipeline(FeatureExtractor(CNNClassifier((8, 16), max_iter=12, random_state=0)),
+                          KNeighborsClassifier())  # fmt: skip
+    assert model.fit(X, Y).score(X, Y) > 0.9
+
+
+# ------------------------------------------------------------------------------------ segmentation
+@pytest.fixture(scope="module")
+def scenes():
+    data = make_digit_scenes(6, image_size=(40, 50), random_state=0)
+    return data.images, (data.masks > 0).astype(int)
+
+
+@pytest.mark.parametrize("architecture", ["unet", "fpn", "deeplabv3plus", "segformer"])
+def test_segmentation_architectures(scenes, architecture):
+    images, masks = scenes
+    settings = {**FAST, "batch_size": 3}
+    model = SegmentationNet(architecture=architecture, encoder="resnet18", **settings)
+    assert model.fit(images, masks).predict(images[:, :33, :31]).shape == (6, 33, 31)
+
+
+def test_timms_encoders_frozen_and_from_a_file(scenes, tmp_path):
+    images, masks = scenes
+    settings = {**FAST, "batch_size": 3, "architecture": "unet", "encoder": "mobilenetv3_small_050"}
+    first = SegmentationNet(**settings).fit(images, masks)
+    encoder = first.net_.module_[1].net.encoder
+    torch.save(encoder.state_dict(), tmp_path / "encoder.pth")
+    second = SegmentationNet(pretrained=tmp_path / "encoder.pth", freeze="backbone", **settings)
+    second.fit(images, masks)
+    for name, weight in second.net_.module_[1].net.encoder.state_dict().items():
+        assert torch.equal(weight, encoder.state_dict()[name])
+    assert 0 < second.n_parameters_ < first.n_parameters_
+
+
+def test_test_time_flip_is_the_mean_of_both(scenes):
+    images, masks = scenes
+    model = SegmentationNet((4, 8), **{**FAST, "batch_size": 3}).fit(images, masks)
+    with torch.no_grad():
+        module, x = model.net_.module_, torch.from_numpy(images).permute(0, 3, 1, 2)
+        z = (module(x) + module(x.flip(3)).flip(3)) / 2
+    model.set_params(test_time_flip=True)
+    assert_allclose(model.predict_proba(images), z.softmax(1), rtol=1e-4, atol=1e-6)
+    cnn = CNNClassifier((4,), test_time_flip=True, **FAST).fit(X, Y)
+    assert_allclose(cnn.predict_proba(X), cnn.predict_proba(X[:, :, ::-1]), rtol=1e-4, atol=1e-6)
