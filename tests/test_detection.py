@@ -20,7 +20,7 @@ from sklearn.model_selection import (
 from small_boxes import assert_same_boxes, detector, squares
 
 from sklearn_nets import DetectionNet, RandomZoom
-from sklearn_nets.metrics import map_50_scorer, map_scorer, mean_average_precision_score
+from sklearn_nets.metrics import get_scorer, mean_average_precision_score
 from sklearn_nets.modules.torchvision_detectors import TorchvisionDetector
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -116,7 +116,7 @@ def test_goes_through_scikit_learn(data):
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
     model = detector().fit(X_train, y_train)
     assert len(model.predict(X_test)) == len(y_test)
-    scoring = {"map": map_scorer, "map_50": map_50_scorer}
+    scoring = {name: get_scorer(name) for name in ("map", "map_50")}
     out = cross_validate(
         detector(), X, y, cv=KFold(2), scoring=scoring, error_score="raise", return_estimator=True
     )

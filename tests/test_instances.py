@@ -1,4 +1,4 @@
-"""Instances: regions split where objects touch, judged object by object."""
+"""Instances: regions cut where objects touch, judged object by object."""
 
 import numpy as np
 import pytest

@@ -37,8 +37,9 @@ class SegmenterMixin:
     def predict_instances(self, X, *, background=None, min_distance=None, min_pixels=1):
         """Predict which object each pixel belongs to.
 
-        Every connected region of one class is an object. With `min_distance`, regions are split by
-        watersheds where objects of one class touch, from the points farthest from their borders.
+        Every connected region of one class is an object. With `min_distance`, regions are split
+        where objects of one class touch: an object's center is a point farthest from the region's
+        border, and pixels go to the object whose inscribed circle they are nearest to.
 
         Parameters
         ----------
