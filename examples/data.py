@@ -69,7 +69,7 @@ def cells():
     else:
         with np.load(folder() / "bccd_blood_cells_120x160.npz") as z:
             images, names, test = z["images"], z["class_names"][z["labels"]], z["split"] == 2
-            pieces = (np.split(array, z["offsets"][1:-1]) for array in (z["boxes"], names))
+            pieces = [np.split(array, z["offsets"][1:-1]) for array in (z["boxes"], names)]
         boxes = [{"boxes": b, "labels": k} for b, k in zip(*pieces)]
     step = 12 if SMALL and folder() else 1
     train, test = np.flatnonzero(~test)[::step], np.flatnonzero(test)[::step]

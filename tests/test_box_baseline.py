@@ -21,27 +21,27 @@ def no_open_figures():
 
 
 def test_regions_of_pixels_become_boxes():
-    X, y = squares(30)
-    model = PixelDetector(random_state=0).fit(X, y)
+    X, y = squares(12)
+    model = PixelDetector(max_pixels=1000, random_state=0).fit(X, y)
     assert isinstance(model.pixels_.estimator_, KNeighborsClassifier)
-    X_new, y_new = squares(20, seed=1)
+    X_new, y_new = squares(8, seed=1)
     assert model.score(X_new, y_new) > 0.9
     for image in model.predict(X_new):
         assert (np.diff(image["scores"]) <= 0).all()
         assert ((image["scores"] > 0) & (image["scores"] <= 1)).all()
     words = [{"boxes": t["boxes"], "labels": np.array(["b", "a"])[t["labels"]]} for t in y]
-    named = PixelDetector(random_state=0).fit(X, words)
+    named = PixelDetector(max_pixels=1000, random_state=0).fit(X, words)
     assert named.score(X, words) == pytest.approx(model.score(X, y), abs=0.05)
-    few = PixelDetector(random_state=0, min_pixels=1000).fit(X, y).predict(X)
+    few = PixelDetector(max_pixels=1000, random_state=0, min_pixels=1000).fit(X, y).predict(X)
     assert not sum(len(image["boxes"]) for image in few)
 
 
 def test_baseline_takes_images_of_several_sizes():
-    X, y = squares(30)
+    X, y = squares(12)
     crops = [image if i % 2 else image[:, :31] for i, image in enumerate(X)]
     inside = [(t["boxes"][:, 3] <= image.shape[1]) for t, image in zip(y, crops)]
     target = [{n: a[k] for n, a in t.items()} for t, k in zip(y, inside)]
-    model = PixelDetector(random_state=0).fit(crops, target)
+    model = PixelDetector(max_pixels=1000, random_state=0).fit(crops, target)
     found = model.predict(crops)
     assert_same_boxes(found, [model.predict(image[None])[0] for image in crops])
     assert model.score(crops, target) > 0.8

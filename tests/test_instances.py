@@ -61,7 +61,7 @@ def test_regions_without_distance_are_connected_components():
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_segmenter_numbers_what_it_predicts():
     scenes = make_digit_scenes(8, image_size=(32, 32), n_digits=(1, 2), random_state=0)
-    net = SegmentationNet((8, 16), max_iter=3, learning_rate_init=0.01, random_state=0)
+    net = SegmentationNet((8, 16), max_iter=20, learning_rate_init=0.02, random_state=0)
     net.fit(scenes.images, scenes.masks > 0)
     numbers = net.predict_instances(scenes.images, min_distance=6, min_pixels=4)
     assert_array_equal(numbers, label_instances(net.predict(scenes.images), False, 6, 4))
