@@ -17,6 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import ClassifierTags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import _check_n_features
+from small_boxes import assert_same_boxes
 
 import sklearn_nets
 from sklearn_nets import (
@@ -252,6 +253,7 @@ def boxes_of(masks):
 both = pytest.mark.parametrize("estimator", IMAGE + MASKED, ids=lambda e: type(e).__name__)
 labels = pytest.mark.parametrize("estimator", CLASSIFYING + MASKED, ids=lambda e: type(e).__name__)
 masked = pytest.mark.parametrize("estimator", MASKED, ids=lambda e: type(e).__name__)
+boxed = pytest.mark.parametrize("estimator", BOXED, ids=lambda e: type(e).__name__)
 pytestmark = ignore_unconverged
 
 
@@ -421,6 +423,45 @@ def test_any_image_size_in_predict(estimator):
     for height, width in ((8, 8), (7, 13), (21, 5), (1, 1), (3, 2)):
         image = np.zeros((2, 3, height, width), np.uint8)
         assert model.predict(image).shape == (2, height, width)
+
+
+@boxed
+def test_boxes_of_images_in_every_layout(estimator, tmp_path):
+    X, y, masks = make_images()
+    t = targets(estimator, y, masks)
+    model = clone(estimator).set_params(random_state=0).fit(X, t)
+    assert model.score(X, t) > 0.9
+    found = model.predict(X)
+    last = np.ascontiguousarray(X.transpose(0, 2, 3, 1))
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    for images in (last, mapped, list(X)):
+        assert_same_boxes(model.predict(images), found)
+    assert_same_boxes(clone(model).fit(mapped, t).predict(mapped), found)
+    for height, width in ((7, 13), (21, 5), (1, 1)):
+        assert len(model.predict(np.zeros((2, 3, height, width), np.uint8))) == 2
+
+
+@boxed
+def test_what_is_no_image_or_has_no_boxes(estimator):
+    X, y, masks = make_images()
+    t = targets(estimator, y, masks)
+    model = clone(estimator).set_params(max_iter=1) if hasattr(estimator, "max_iter") else estimator
+    model = clone(model).fit(X, t)
+    bad = X.astype(float)
+    bad[0, 0, 0, 0] = np.nan
+    for call in (lambda: clone(model).fit(bad, t), lambda: model.predict(bad)):
+        with pytest.raises(ValueError, match="contains NaN"):
+            call()
+    with pytest.raises(ValueError, match=r"3 channel"):
+        model.predict(X[:, :1])
+    with pytest.raises(ValueError, match="0 sample"):
+        clone(model).fit(X[:0], t[:0])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        clone(model).fit(X, t[:-1])
+    for weight in (-1.0, 0.0, np.nan):
+        with pytest.raises(ValueError, match=r"[Ww]eight"):
+            clone(model).fit(X, t, np.full(len(X), weight))
 
 
 def test_flat_rows_are_the_images():
