@@ -52,3 +52,26 @@ def streets():
     if SMALL:
         train, test = train[::46], test[::60]
     return images[train], images[test], masks[train], masks[test]
+
+
+def cells():
+    """Blood cells: images of 120x160 pixels, and the boxes of cells in them: train and test.
+
+    Without the folder of real data, digits on photographs take their place.
+    """
+    if folder() is None:
+        from sklearn_nets import make_digit_scenes
+
+        scenes = make_digit_scenes(40 if SMALL else 300, random_state=0)
+        images, names = scenes.images, np.array(scenes.class_names)
+        boxes = [{"boxes": b, "labels": names[k]} for b, k in zip(scenes.boxes, scenes.labels)]
+        test = np.arange(len(images)) % 3 == 0
+    else:
+        with np.load(folder() / "bccd_blood_cells_120x160.npz") as z:
+            images, names, test = z["images"], z["class_names"][z["labels"]], z["split"] == 2
+            pieces = [np.split(array, z["offsets"][1:-1]) for array in (z["boxes"], names)]
+        boxes = [{"boxes": b, "labels": k} for b, k in zip(*pieces)]
+    step = 12 if SMALL and folder() else 1
+    train, test = np.flatnonzero(~test)[::step], np.flatnonzero(test)[::step]
+    target = [[boxes[i] for i in part] for part in (train, test)]
+    return images[train], images[test], *target

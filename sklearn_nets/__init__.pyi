@@ -8,6 +8,9 @@ from .datasets import load_masks as load_masks
 from .datasets import load_table as load_table
 from .datasets import make_digit_scenes as make_digit_scenes
 from .decomposition import Autoencoder as Autoencoder
+from .detection import DetectionDisplay as DetectionDisplay
+from .detection import DetectionNet as DetectionNet
+from .detection import PixelDetector as PixelDetector
 from .inspection import AttentionDisplay as AttentionDisplay
 from .inspection import FilterDisplay as FilterDisplay
 from .inspection import LossCurveDisplay as LossCurveDisplay

@@ -17,12 +17,14 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import ClassifierTags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import _check_n_features
+from small_boxes import assert_same_boxes
 
 import sklearn_nets
 from sklearn_nets import (
     Autoencoder,
     CNNClassifier,
     CNNRegressor,
+    DetectionNet,
     EmbeddingNet,
     FeatureExtractor,
     FlattenImages,
@@ -35,6 +37,7 @@ from sklearn_nets import (
     MLPRegressor,
     NearestNeighbors,
     PixelClassifier,
+    PixelDetector,
     SegmentationNet,
     ViTClassifier,
     ViTRegressor,
@@ -54,6 +57,8 @@ MEMORIES = [
     for cls in (MemoryClassifier, MemoryRegressor)
 ]
 LOSSES = [MLPClassifier(loss="hinge"), MLPClassifier(loss="focal"), MLPRegressor(loss="huber")]
+DETECTOR = DetectionNet(channels=(8, 16, 16), learning_rate_init=0.01)
+PIXEL_BOXES = PixelDetector(ReferenceNeighbors(1), patch_size=3)
 
 NEIGHBORS = [KNeighborsClassifier(), KNeighborsRegressor(), NearestNeighbors()]
 TRANSFORMERS = [FlattenImages(), FeatureExtractor()]
@@ -61,6 +66,7 @@ IMAGE = [CNN, VIT, CNN_NUMBERS, VIT_NUMBERS]
 TABULAR = [MLPClassifier(), MLPRegressor(), *NEIGHBORS, LinearSVC(), *IMAGE, *TRANSFORMERS]
 TABULAR += [AUTOENCODER, EMBEDDING, *MEMORIES]
 MASKED = [SEGMENTER, PIXELS]
+BOXED = [DETECTOR, PIXEL_BOXES]
 CLASSIFYING = [CNN, VIT]
 
 ignore_unconverged = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -73,12 +79,12 @@ def test_no_estimator_is_missing():
         if inspect.isclass(value := getattr(sklearn_nets, name))
         and issubclass(value, BaseEstimator)
     }
-    assert public == {type(e) for e in TABULAR + MASKED}
+    assert public == {type(e) for e in TABULAR + MASKED + BOXED}
 
 
 with warnings.catch_warnings():  # scikit-learn says that masks get few of its checks: see below
     warnings.simplefilter("ignore", SkipTestWarning)
-    every_check = parametrize_with_checks([*TABULAR, *LOSSES, *MASKED])
+    every_check = parametrize_with_checks([*TABULAR, *LOSSES, *MASKED, *BOXED])
 
 
 @ignore_unconverged
@@ -87,7 +93,7 @@ def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
-# ------------------------------------------------- scikit-learn's own checks, on masks
+# ------------------------------------------------- scikit-learn's own checks, on masks and boxes
 class RowsAsImages:
     """Lets scikit-learn's checks, which make rows and labels, reach a segmenter.
 
@@ -170,6 +176,62 @@ def test_scikit_learn_checks_on_masks(estimator, check):
     check(estimator)
 
 
+class RowsAsBoxes(RowsAsImages):
+    """The same for a detector: the label of a row is that of a box around the whole image."""
+
+    @staticmethod
+    def _labels_as_boxes(X, y):
+        if y is None or issparse(X) or np.asarray(y).ndim != 1:
+            return y
+        width = np.asarray(X).shape[-1]
+        return [{"boxes": [[0, 0, width, 1]], "labels": [label]} for label in np.asarray(y)]
+
+    def fit(self, X, y, sample_weight=None):
+        y = self._labels_as_boxes(X, y)
+        return super(RowsAsImages, self).fit(self._rows_as_images(X, reset=True), y, sample_weight)
+
+    def predict(self, X):
+        found = super(RowsAsImages, self).predict(self._rows_as_images(X))
+        best = [image["labels"][:1] for image in found]  # of the highest score
+        return np.concatenate([label if len(label) else self.classes_[:1] for label in best])
+
+
+class RowDetectionNet(RowsAsBoxes, DetectionNet):
+    def _batch_size(self, n_samples):
+        return n_samples
+
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        images = self._rows_as_images(X, reset=not hasattr(self, "net_"))
+        return super().partial_fit(images, self._labels_as_boxes(X, y), sample_weight, classes)
+
+
+class RowPixelDetector(RowsAsBoxes, PixelDetector):
+    pass
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", SkipTestWarning)
+    every_box_check = parametrize_with_checks(
+        [
+            RowDetectionNet(
+                channels=(8, 16), learning_rate_init=0.02, max_iter=60, augment=None,
+                precision="float64", score_threshold=0.0,
+            ),
+            RowPixelDetector(
+                DecisionTreeClassifier(random_state=0), patch_size=3, min_pixels=1
+            ),
+        ],
+        expected_failed_checks=lambda estimator: NOT_FOR_MASKS,
+        xfail_strict=True,
+    )  # fmt: skip
+
+
+@ignore_unconverged
+@every_box_check
+def test_scikit_learn_checks_on_boxes(estimator, check):
+    check(estimator)
+
+
 # --------------------------------------------------------------- the same for images and masks
 def make_images(n=24, height=8, width=8, channels=3, seed=0):
     """Bright squares on noise, their position the class; masks say where they are."""
@@ -185,12 +247,25 @@ def make_images(n=24, height=8, width=8, channels=3, seed=0):
 
 
 def targets(estimator, y, masks):
+    if type(estimator) in {type(e) for e in BOXED}:
+        return boxes_of(masks)
     return masks if type(estimator) in {type(e) for e in MASKED} else y
+
+
+def boxes_of(masks):
+    """The squares of `make_images` as boxes."""
+    found = []
+    for mask in masks:
+        rows, columns = np.nonzero(mask)
+        box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        found.append({"boxes": [box], "labels": [mask.max()]})
+    return found
 
 
 both = pytest.mark.parametrize("estimator", IMAGE + MASKED, ids=lambda e: type(e).__name__)
 labels = pytest.mark.parametrize("estimator", CLASSIFYING + MASKED, ids=lambda e: type(e).__name__)
 masked = pytest.mark.parametrize("estimator", MASKED, ids=lambda e: type(e).__name__)
+boxed = pytest.mark.parametrize("estimator", BOXED, ids=lambda e: type(e).__name__)
 pytestmark = ignore_unconverged
 
 
@@ -360,6 +435,45 @@ def test_any_image_size_in_predict(estimator):
     for height, width in ((8, 8), (7, 13), (21, 5), (1, 1), (3, 2)):
         image = np.zeros((2, 3, height, width), np.uint8)
         assert model.predict(image).shape == (2, height, width)
+
+
+@boxed
+def test_boxes_of_images_in_every_layout(estimator, tmp_path):
+    X, y, masks = make_images()
+    t = targets(estimator, y, masks)
+    model = clone(estimator).set_params(random_state=0).fit(X, t)
+    assert model.score(X, t) > 0.9
+    found = model.predict(X)
+    last = np.ascontiguousarray(X.transpose(0, 2, 3, 1))
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    for images in (last, mapped, list(X)):
+        assert_same_boxes(model.predict(images), found)
+    assert_same_boxes(clone(model).fit(mapped, t).predict(mapped), found)
+    for height, width in ((7, 13), (21, 5), (1, 1)):
+        assert len(model.predict(np.zeros((2, 3, height, width), np.uint8))) == 2
+
+
+@boxed
+def test_what_is_no_image_or_has_no_boxes(estimator):
+    X, y, masks = make_images()
+    t = targets(estimator, y, masks)
+    model = clone(estimator).set_params(max_iter=1) if hasattr(estimator, "max_iter") else estimator
+    model = clone(model).fit(X, t)
+    bad = X.astype(float)
+    bad[0, 0, 0, 0] = np.nan
+    for call in (lambda: clone(model).fit(bad, t), lambda: model.predict(bad)):
+        with pytest.raises(ValueError, match="contains NaN"):
+            call()
+    with pytest.raises(ValueError, match=r"3 channel"):
+        model.predict(X[:, :1])
+    with pytest.raises(ValueError, match="0 sample"):
+        clone(model).fit(X[:0], t[:0])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        clone(model).fit(X, t[:-1])
+    for weight in (-1.0, 0.0, np.nan):
+        with pytest.raises(ValueError, match=r"[Ww]eight"):
+            clone(model).fit(X, t, np.full(len(X), weight))
 
 
 def test_flat_rows_are_the_images():

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from small_boxes import detector, squares
 from small_nets import IMAGES, X, Y, cnn, mlp
 
-from sklearn_nets import RandomFlipShift, SegmentationNet
+from sklearn_nets import RandomFlipShift, RandomZoom, SegmentationNet
 from sklearn_nets._training import loop as training
 from sklearn_nets._training.cuda_graph import CUDAGraphEpoch, warmup
 from sklearn_nets._training.optimizers import Adam
@@ -75,6 +76,17 @@ def test_batch_norm_is_warmed_up_without_a_trace(device, monkeypatch):
     ours, theirs = (m.net_.module_.state_dict() for m in (replayed, by_step))
     for name, value in ours.items():
         assert_allclose(value.cpu(), theirs[name].cpu(), rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_steps_on_boxes_have_fixed_shapes(device, monkeypatch):
+    X, y = squares(12)
+    settings = {"precision": "float32", "device": device, "batch_size": 4}
+    settings["augment"] = RandomZoom(hflip=0.5)
+    by_step = detector(**settings).fit(X, y)
+    made = capture_always(monkeypatch, device)
+    replayed = detector(**settings).fit(X, y)
+    assert made, "nothing was captured"
+    assert_allclose(replayed.loss_curve_, by_step.loss_curve_, rtol=1e-4)
 
 
 @pytest.mark.parametrize("way", ["fit", "warm_start", "partial_fit"])

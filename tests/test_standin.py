@@ -25,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_nets import (
     Autoencoder,
     CNNClassifier,
+    DetectionNet,
     EmbeddingNet,
     KNeighborsClassifier,
     LinearSVC,
@@ -33,6 +34,7 @@ from sklearn_nets import (
     MLPClassifier,
     MLPRegressor,
     RandomFlipShift,
+    RandomZoom,
     SegmentationNet,
     ViTClassifier,
 )
@@ -95,6 +97,7 @@ IMAGES = rng.integers(0, 256, (24, 3, 8, 8), dtype=np.uint8)
 KINDS = np.arange(24) % 2
 IMAGES[KINDS == 1, :, :4] //= 4
 MASKS = (IMAGES.mean(1) > 100).astype(int)
+BOXES = [{"boxes": [[0, 0, 8, 4 + k], [2, 2, 6, 6]], "labels": [int(k), 1]} for k in KINDS]
 
 
 def mlp(**parameters):
@@ -290,6 +293,22 @@ def test_further_fits(estimator):
 
 
 @inside
+@pytest.mark.parametrize("settings", [{}, {**EARLY, "class_weight": "balanced"}], ids=str)
+def test_boxes(settings):
+    """Answers are lists of dicts of tensors, on the device of X."""
+    X_there, X_here = (images[0] for images in on_both(IMAGES, KINDS))
+    net = DetectionNet(channels=(4, 8), score_threshold=0.0, **{**IMAGE, **settings})
+    there = clone(net).fit(X_there, BOXES, WEIGHTS[:24])
+    here = clone(net).set_params(device="cpu").fit(X_here, BOXES, WEIGHTS[:24])
+    assert_allclose(there.loss_curve_, here.loss_curve_, rtol=1e-3)
+    for found, expected in zip(there.predict(X_there), here.predict(X_here), strict=True):
+        assert all(values.device.type == standin.NAME for values in found.values())
+        assert_allclose(found["scores"].cpu(), expected["scores"], rtol=1e-3, atol=1e-5)
+    zoomed = clone(net).set_params(augment=RandomZoom(hflip=0.5, vflip=0.5)).fit(X_there, BOXES)
+    assert np.isfinite(zoomed.loss_)
+
+
+@inside
 def test_neighbors_alone():
     X, _ = on_both(ROWS, LABELS)[0]
     model, reference = NearestNeighbors().fit(X), NearestNeighbors().fit(ROWS)
@@ -337,6 +356,7 @@ def test_pipeline(estimator):
         Autoencoder(3, channels=(4,), **IMAGE),
         EmbeddingNet(3, channels=(4,), **IMAGE),
         MemoryClassifier(channels=(4,), **IMAGE),
+        DetectionNet(channels=(4, 8), **IMAGE),
     ],
     ids=lambda e: type(e).__name__,
 )
@@ -347,6 +367,7 @@ def test_no_read_within_an_epoch(estimator):
     X, y = (ROWS, LABELS) if tabular else (IMAGES, KINDS)
     y = MASKS if isinstance(estimator, SegmentationNet) else y
     (X, y), _ = on_both(X, y)
+    y = BOXES if isinstance(estimator, DetectionNet) else y
     for batch_size in (len(X), 6):
         with standin.record() as counts:
             clone(estimator).set_params(batch_size=batch_size).fit(X, y)

@@ -16,6 +16,7 @@ from threading import Lock
 import torch
 
 from ..modules.augment import Augmentation
+from ..modules.interfaces import NeedsTarget
 from .loader import DeviceData
 
 
@@ -29,6 +30,7 @@ def can_capture(run) -> bool:
         run.loader.device.type == "cuda"
         and isinstance(run.loader.data, DeviceData)
         and drawn_on_device
+        and not any(isinstance(m, NeedsTarget) for m in run.module.modules())  # shapes vary
         and all(p.dtype == torch.float32 for p in run.module.parameters())
     )
 

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import torch
 
 from .._utils.array_api import dtype_of
+from ..modules.interfaces import NeedsTarget
 from ..modules.layers import BatchNorm2d
 
 
@@ -35,6 +36,7 @@ class AutogradGradient:
         self.autocast_dtype = autocast_dtype
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.weighted = [m for m in module.modules() if isinstance(m, BatchNorm2d)]
+        self.needing_target = [m for m in module.modules() if isinstance(m, NeedsTarget)]
         self.penalized = [p for p in self.parameters if p.ndim > 1]
 
     def __call__(self, X, y, weight=None):
@@ -58,6 +60,8 @@ class AutogradGradient:
             X, y = self.augment(X, y)
         for norm in self.weighted:
             norm.sample_weight = weight
+        for own in self.needing_target:
+            own.target = y
         with torch.enable_grad():
             with autocast(X.device, self.autocast_dtype):
                 z = self.module(X)
@@ -65,6 +69,8 @@ class AutogradGradient:
             loss.backward()
         for norm in self.weighted:
             norm.sample_weight = None
+        for own in self.needing_target:
+            own.target = None
         return self._penalize(loss.detach(), len(X), len(X) if weight is None else weight.sum())
 
     def _penalize(self, loss, n, weight_sum):

@@ -56,6 +56,9 @@ def make_digit_scenes(
             Red, green, blue.
         masks : ndarray of shape (n_samples, height, width), uint8
             Class of each pixel: 0 is background, ``d + 1`` is digit ``d``.
+        instances : ndarray of shape (n_samples, height, width), uint8
+            Which digit of its scene each pixel shows: 0 is background, then 1, 2, ... in the
+            order of painting.
         boxes : list of n_samples ndarrays of shape (n_visible, 4), int64
             ``x0, y0, x1, y1`` in pixels, the corner ``x1, y1`` excluded, of every digit's
             visible pixels, in the order of painting. ``0 <= x0 < x1 <= width`` and
@@ -104,6 +107,7 @@ def make_digit_scenes(
 
     images = np.empty((n_samples, *image_size, 3), np.uint8)
     masks = np.zeros((n_samples, *image_size), np.uint8)
+    instances = np.zeros(masks.shape, np.uint8 if n_digits[1] < 256 else np.int32)
     crops = np.empty((n_samples, 3), np.int64)
     boxes, labels = [], []
     for i in range(n_samples):
@@ -117,7 +121,7 @@ def make_digit_scenes(
             size = rng.randint(digit_size[0], digit_size[1] + 1)
             _paste(images[i], owner, number, _scale(glyphs[glyph], size), rng)
         classes = np.append(0, digits[chosen] + 1)
-        masks[i] = classes[owner]
+        masks[i], instances[i] = classes[owner], owner
         visible = np.unique(owner[owner > 0])
         boxes.append(np.array([_box(owner == v) for v in visible], np.int64).reshape(-1, 4))
         labels.append(classes[visible])
@@ -126,6 +130,7 @@ def make_digit_scenes(
     return Bunch(
         images=images,
         masks=masks,
+        instances=instances,
         boxes=boxes,
         labels=labels,
         crops=crops,

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .boxes import is_boxes, move_boxes
+
 
 class Augmentation(nn.Module):
     """Random changes of training batches that are drawn from a generator.
@@ -29,7 +31,7 @@ class RandomFlipShift(Augmentation):
     """Mirror images left to right at random and shift them by a few pixels.
 
     What a shift uncovers is filled by the image mirrored at its border. Masks, one label for every
-    pixel, go along; labels stay as they are.
+    pixel, and boxes go along; labels stay as they are.
 
     Parameters
     ----------
@@ -76,22 +78,33 @@ class RandomFlipShift(Augmentation):
                 f"shift={self.shift} must be less than the images' height and width, "
                 f"{height} and {width}."
             )
-        rows, columns = (
-            self._shifted(n, size, shift, X.device, generator)
-            for size, shift in zip((height, width), shifts)
-        )
+        moved = [
+            torch.randint(-most, most + 1, (n, 1), device=X.device, generator=generator)
+            for most in shifts
+        ]
+        rows, columns = (self._shifted(size, by) for size, by in zip((height, width), moved))
         flip = torch.rand(n, 1, device=X.device, generator=generator) < self.hflip
         columns = torch.where(flip, columns.flip(1), columns)
+        if is_boxes(y):
+            y = move_boxes(y, self._theta(flip, moved, X), height, width)
         image = torch.arange(n, device=X.device)[:, None, None]
         rows, columns = rows[:, :, None], columns[:, None, :]
         X = X.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)  # channels last
-        return X, y[image, rows, columns] if y.ndim == 3 else y
+        return X, y[image, rows, columns] if y.ndim == 3 and not is_boxes(y) else y
 
-    def _shifted(self, n, size, most, device, generator):
+    def _shifted(self, size, by):
         """Which pixel each pixel of an axis is taken from, (n, size)."""
-        shift = torch.randint(-most, most + 1, (n, 1), device=device, generator=generator)
-        at = (torch.arange(size, device=device) + shift).abs()
+        at = (torch.arange(size, device=by.device) + by).abs()
         return (size - 1) - ((size - 1) - at).abs()
+
+    def _theta(self, flip, moved, X):
+        """The same as an affine map, (n, 2, 3), without what the border's mirror adds."""
+        down, right = moved
+        mirror = torch.where(flip[:, 0], -1.0, 1.0)
+        theta = torch.zeros(len(X), 2, 3, device=X.device)
+        theta[:, 0, 0], theta[:, 1, 1] = mirror, 1.0
+        theta[:, 0, 2], theta[:, 1, 2] = 2 * right[:, 0] / X.shape[3], 2 * down[:, 0] / X.shape[2]
+        return theta
 
     def __repr__(self):
         return f"RandomFlipShift(hflip={self.hflip}, shift={self.shift})"
@@ -100,8 +113,8 @@ class RandomFlipShift(Augmentation):
 class RandomZoom(Augmentation):
     """Zoom into or out of images at random places, mirror them, change brightness and contrast.
 
-    What zooming out uncovers is filled by the image mirrored at its border. Masks, one label for
-    every pixel, go along; labels stay as they are.
+    What zooming out uncovers is filled by the image mirrored at its border, with boxes by its mean
+    color. Masks, one label for every pixel, and boxes go along; labels stay as they are.
 
     Parameters
     ----------
@@ -112,6 +125,8 @@ class RandomZoom(Augmentation):
     jitter : float, default=0.2
         Greatest change of brightness, in standard deviations of the image's pixels, and of the
         logarithm of the contrast; a third of it for each channel on its own.
+    vflip : float, default=0.0
+        Probability of a vertical flip.
 
     Attributes
     ----------
@@ -129,10 +144,14 @@ class RandomZoom(Augmentation):
     capturable = True
 
     def __init__(
-        self, hflip: float = 0.0, scale: tuple[float, float] = (0.75, 1.5), jitter: float = 0.2
+        self,
+        hflip: float = 0.0,
+        scale: tuple[float, float] = (0.75, 1.5),
+        jitter: float = 0.2,
+        vflip: float = 0.0,
     ):
         super().__init__()
-        self.hflip, self.scale, self.jitter = hflip, scale, jitter
+        self.hflip, self.scale, self.jitter, self.vflip = hflip, scale, jitter, vflip
 
     def forward(self, X, y, generator=None):
         """Changed X, (n, channels, height, width), floating point, and y, (n, ...)."""
@@ -147,11 +166,18 @@ class RandomZoom(Augmentation):
         mirror = torch.where(uniform(n) < 2 * self.hflip - 1, -1.0, 1.0).to(X.dtype)
         theta = X.new_zeros(n, 2, 3)
         theta[:, 0, 0], theta[:, 1, 1] = shown * mirror, shown
+        if self.vflip:  # without it nothing is drawn for it
+            theta[:, 1, 1] *= torch.where(uniform(n) < 2 * self.vflip - 1, -1.0, 1.0).to(X.dtype)
         theta[:, :, 2] = (1 - shown).abs()[:, None] * uniform(n, 2)
         grid = F.affine_grid(theta, (n, 1, height, width), align_corners=False)
         options = {"padding_mode": "reflection", "align_corners": False}
-        X = F.grid_sample(X, grid, mode="bilinear", **options)
-        if y.ndim == 3:
+        if is_boxes(y):  # a mirrored border would show objects that have no box: it gets the mean
+            options["padding_mode"], mean = "zeros", X.mean((2, 3), keepdim=True)
+            X = F.grid_sample(X - mean, grid, mode="bilinear", **options) + mean
+            y = move_boxes(y, theta, height, width)
+        else:
+            X = F.grid_sample(X, grid, mode="bilinear", **options)
+        if y.ndim == 3 and not is_boxes(y):
             y = F.grid_sample(y[:, None].to(X.dtype), grid, mode="nearest", **options)[:, 0].to(y)
         deviation, mean = torch.std_mean(X, (1, 2, 3), keepdim=True)
         contrast = torch.exp(self.jitter * (uniform(n, 1, 1, 1) + uniform(n, channels, 1, 1) / 3))
@@ -159,7 +185,8 @@ class RandomZoom(Augmentation):
         return (X - mean) * contrast + mean + brightness, y
 
     def __repr__(self):
-        return f"RandomZoom(hflip={self.hflip}, scale={self.scale}, jitter={self.jitter})"
+        vflip = f", vflip={self.vflip}" if self.vflip else ""
+        return f"RandomZoom(hflip={self.hflip}, scale={self.scale}, jitter={self.jitter}{vflip})"
 
 
 def auto_augmentation(height: int, width: int, hflip: bool) -> RandomFlipShift | None:

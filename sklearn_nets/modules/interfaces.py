@@ -47,6 +47,18 @@ class DataDependentInit(ABC):
         """
 
 
+class NeedsTarget:
+    """A module that computes its own loss: in training its outputs are losses, shape (n,).
+
+    Attributes
+    ----------
+    target : tensor or None
+        The encoded targets of the next forward pass in training.
+    """
+
+    target = None
+
+
 class Backbone(nn.Module, ABC):
     """A net whose last layers, the head, turn features of an image into outputs, as in timm.
 

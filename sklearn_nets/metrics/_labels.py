@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import get_scorer as get_sklearn_scorer
 
-from ._utils.array_api import to_numpy
-from ._utils.validation import is_ragged
+from .._utils.array_api import to_numpy
+from .._utils.validation import is_ragged
+from ._boxes import BOX_SCORERS
 
 __all__ = [
     "class_scores",
@@ -315,13 +316,13 @@ _MASK_SCORES = {
 
 
 def get_scorer(scoring):
-    """The scorer of that name: of masks, or one of scikit-learn's.
+    """The scorer of that name: of masks, of boxes, or one of scikit-learn's.
 
     Parameters
     ----------
     scoring : str or callable
-        'mean_iou', 'pixel_accuracy', 'dice', 'macro_precision', 'macro_recall', or what
-        :func:`sklearn.metrics.get_scorer` takes.
+        'mean_iou', 'pixel_accuracy', 'dice', 'macro_precision', 'macro_recall' of masks, 'map' and
+        'map_50' of boxes, or what :func:`sklearn.metrics.get_scorer` takes.
 
     Returns
     -------
@@ -344,8 +345,12 @@ def get_scorer(scoring):
     """
     if scoring in _MASK_SCORES:
         return MaskScorer(_MASK_SCORES[scoring])
+    if scoring in BOX_SCORERS:
+        return BOX_SCORERS[scoring]
     try:
         return get_sklearn_scorer(scoring)
     except ValueError as error:
-        error.add_note(f"Scorers of masks: {sorted(_MASK_SCORES)}.")
+        error.add_note(
+            f"Scorers of masks: {sorted(_MASK_SCORES)}, of boxes: {sorted(BOX_SCORERS)}."
+        )
         raise

@@ -1,0 +1,191 @@
+"""Boxes in COCO's file format, as annotation tools write it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.utils import Bunch
+
+
+def from_coco(annotations: str | Path | dict, image_folder: str | Path | None = None) -> Bunch:
+    """Read boxes, and images if their folder is given, from a file in COCO's format.
+
+    Regions marked ``iscrowd`` are left out. Boxes are cut at the borders of their image, as
+    annotation tools let them reach a little beyond, and left out where nothing remains.
+
+    Parameters
+    ----------
+    annotations : str, Path or dict
+        A JSON file, or what it holds: ``images`` with ``id``, ``file_name``, ``width`` and
+        ``height``, ``categories`` with ``id`` and ``name``, ``annotations`` with ``image_id``,
+        ``category_id`` and ``bbox``, x y width height in pixels.
+    image_folder : str or Path, default=None
+        Where the files are that ``file_name`` names.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        images : ndarray of shape (n, height, width, 3), or list of such images, uint8, or None
+            None without `image_folder`, a list if sizes differ.
+        target : list of n dicts
+            ``"boxes"`` of shape (k, 4), float64, x0 y0 x1 y1 in pixels, and ``"labels"`` of shape
+            (k,), the names of the categories; as `DetectionNet` takes them.
+        sizes : list of n tuples (height, width)
+        file_names : list of n str
+        class_names : list of str
+            All categories, in the order of their ids.
+
+    Raises
+    ------
+    ImportError
+        If images are to be read and pillow is not installed.
+    ValueError
+        If a part is missing, or an annotation names an image or a category that is not there.
+
+    See Also
+    --------
+    to_coco : The way back.
+
+    Examples
+    --------
+    >>> from sklearn_nets.datasets import from_coco, to_coco
+    >>> y = [{"boxes": [[2, 3, 10, 9]], "labels": ["cell"]}]
+    >>> from_coco(to_coco(y, sizes=[(20, 30)])).target[0]["labels"].tolist()
+    ['cell']
+    """
+    if not isinstance(annotations, dict):
+        annotations = json.loads(Path(annotations).read_text(encoding="utf-8"))
+    parts = ("images", "categories", "annotations")
+    missing = [part for part in parts if part not in annotations]
+    if missing:
+        raise ValueError(f"COCO's format has {', '.join(parts)}; {', '.join(missing)} is missing.")
+    images = sorted(annotations["images"], key=lambda image: image["id"])
+    names = {c["id"]: c["name"] for c in sorted(annotations["categories"], key=lambda c: c["id"])}
+    boxes = {image["id"]: [] for image in images}
+    for i, annotation in enumerate(annotations["annotations"]):
+        for what, ids in (("image", boxes), ("category", names)):
+            if annotation[f"{what}_id"] not in ids:
+                raise ValueError(
+                    f"Annotation number {i} belongs to {what} {annotation[f'{what}_id']}, which "
+                    "the file does not hold."
+                )
+        if not annotation.get("iscrowd", 0):
+            x, y, width, height = annotation["bbox"]
+            label = names[annotation["category_id"]]
+            boxes[annotation["image_id"]].append(((x, y, x + width, y + height), label))
+    sizes = [(image["height"], image["width"]) for image in images]
+    target = [_cut(boxes[image["id"]], size) for image, size in zip(images, sizes)]
+    file_names = [image.get("file_name", str(image["id"])) for image in images]
+    return Bunch(
+        images=None if image_folder is None else _read_images(Path(image_folder), file_names),
+        target=target,
+        sizes=sizes,
+        file_names=file_names,
+        class_names=list(names.values()),
+    )
+
+
+def to_coco(
+    y: Sequence[dict],
+    sizes: Sequence[tuple[int, int]],
+    *,
+    file_names: Sequence[str] | None = None,
+    class_names: Sequence | None = None,
+    path: str | Path | None = None,
+) -> dict:
+    """Boxes in COCO's format.
+
+    Parameters
+    ----------
+    y : list of n dicts
+        ``"boxes"`` of shape (k, 4), x0 y0 x1 y1 in pixels, ``"labels"`` of shape (k,), and perhaps
+        ``"scores"`` of shape (k,), as `DetectionNet` takes and predicts them.
+    sizes : sequence of n tuples (height, width)
+        Of the images.
+    file_names : sequence of n str, default=None
+        Of the images; by default their numbers.
+    class_names : sequence, default=None
+        All labels, which get the ids 1, 2, ...; by default those in y, sorted.
+    path : str or Path, default=None
+        A JSON file to write.
+
+    Returns
+    -------
+    dict
+        ``images``, ``categories`` and ``annotations``, each annotation with its ``score`` where y
+        has one.
+
+    Raises
+    ------
+    ValueError
+        If y, sizes and file names differ in number, or a label is not among `class_names`.
+
+    Examples
+    --------
+    >>> from sklearn_nets.datasets import to_coco
+    >>> y = [{"boxes": [[2, 3, 10, 9]], "labels": ["cell"]}]
+    >>> to_coco(y, sizes=[(20, 30)])["annotations"][0]["bbox"]
+    [2.0, 3.0, 8.0, 6.0]
+    """
+    file_names = [str(i) for i in range(len(y))] if file_names is None else file_names
+    if not len(y) == len(sizes) == len(file_names):
+        raise ValueError(
+            f"y holds the boxes of {len(y)} images, but there are {len(sizes)} sizes and "
+            f"{len(file_names)} file names."
+        )
+    labels = [np.asarray(image["labels"]).tolist() for image in y]
+    if class_names is None:
+        class_names = sorted({label for image in labels for label in image})
+    ids = {label: i for i, label in enumerate(class_names, start=1)}
+    strange = sorted({label for image in labels for label in image} - set(ids))
+    if strange:
+        raise ValueError(f"y has the labels {strange}, which class_names does not hold.")
+    annotations = []
+    for i, image in enumerate(y):
+        boxes = np.asarray(image["boxes"], dtype=float).reshape(-1, 4)
+        for row, (box, label) in enumerate(zip(boxes.tolist(), labels[i])):
+            x0, y0, x1, y1 = box
+            annotation = {
+                "id": len(annotations) + 1, "image_id": i, "category_id": ids[label],
+                "bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0,
+            }  # fmt: skip
+            if "scores" in image:
+                annotation["score"] = float(image["scores"][row])
+            annotations.append(annotation)
+    data = {
+        "images": [
+            {"id": i, "file_name": name, "height": int(height), "width": int(width)}
+            for i, (name, (height, width)) in enumerate(zip(file_names, sizes))
+        ],
+        "categories": [{"id": i, "name": str(label)} for label, i in ids.items()],
+        "annotations": annotations,
+    }
+    if path is not None:
+        Path(path).write_text(json.dumps(data), encoding="utf-8")
+    return data
+
+
+def _cut(rows, size) -> dict:
+    """Boxes within an image of that size, and their labels."""
+    boxes = np.array([box for box, _ in rows], dtype=float).reshape(-1, 4)
+    labels = np.array([label for _, label in rows], dtype=str)
+    boxes = np.clip(boxes, 0, np.tile(size[::-1], 2))
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    return {"boxes": boxes[kept], "labels": labels[kept]}
+
+
+def _read_images(folder, file_names):
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError("from_coco needs pillow to read images: pip install pillow.") from error
+    images = []
+    for name in file_names:
+        with Image.open(folder / name) as image:
+            images.append(np.asarray(image.convert("RGB")))
+    return np.stack(images) if len({image.shape for image in images}) == 1 else images

@@ -1,0 +1,112 @@
+"""The baseline of detection, boxes in COCO's format, and pictures of boxes."""
+
+import json
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.neighbors import KNeighborsClassifier
+from small_boxes import assert_same_boxes, squares
+
+from sklearn_nets import DetectionDisplay, PixelDetector
+from sklearn_nets.datasets import from_coco, to_coco
+from sklearn_nets.metrics import box_scores
+
+
+@pytest.fixture
+def no_open_figures():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    yield
+    plt.close("all")
+
+
+def test_regions_of_pixels_become_boxes():
+    X, y = squares(12)
+    model = PixelDetector(max_pixels=1000, random_state=0).fit(X, y)
+    assert isinstance(model.pixels_.estimator_, KNeighborsClassifier)
+    X_new, y_new = squares(8, seed=1)
+    assert model.score(X_new, y_new) > 0.9
+    for image in model.predict(X_new):
+        assert (np.diff(image["scores"]) <= 0).all()
+        assert ((image["scores"] > 0) & (image["scores"] <= 1)).all()
+    words = [{"boxes": t["boxes"], "labels": np.array(["b", "a"])[t["labels"]]} for t in y]
+    named = PixelDetector(max_pixels=1000, random_state=0).fit(X, words)
+    assert named.score(X, words) == pytest.approx(model.score(X, y), abs=0.05)
+    few = PixelDetector(max_pixels=1000, random_state=0, min_pixels=1000).fit(X, y).predict(X)
+    assert not sum(len(image["boxes"]) for image in few)
+
+
+def test_baseline_takes_images_of_several_sizes():
+    X, y = squares(12)
+    crops = [image if i % 2 else image[:, :31] for i, image in enumerate(X)]
+    inside = [(t["boxes"][:, 3] <= image.shape[1]) for t, image in zip(y, crops)]
+    target = [{n: a[k] for n, a in t.items()} for t, k in zip(y, inside)]
+    model = PixelDetector(max_pixels=1000, random_state=0).fit(crops, target)
+    found = model.predict(crops)
+    assert_same_boxes(found, [model.predict(image[None])[0] for image in crops])
+    assert model.score(crops, target) > 0.8
+    with pytest.raises(ValueError, match="Image 0, row 0"):
+        model.fit(X[:1], [{"boxes": [[5, 5, 4, 9]], "labels": [1]}])
+
+
+def test_coco_and_back(tmp_path):
+    X, y = squares(6)
+    names = np.array(["dark", "light"])
+    y = [{"boxes": t["boxes"], "labels": names[t["labels"]]} for t in y]
+    image_module = pytest.importorskip("PIL.Image")
+    files = [f"{i}.png" for i in range(6)]
+    for name, image in zip(files, X):
+        image_module.fromarray(image.transpose(1, 2, 0)).save(tmp_path / name)
+    path = tmp_path / "boxes.json"
+    written = to_coco(y, [(32, 32)] * 6, file_names=files, path=path)
+    assert json.loads(path.read_text()) == written
+    data = from_coco(path, tmp_path)
+    assert_array_equal(data.images, X.transpose(0, 2, 3, 1))
+    assert data.class_names == ["dark", "light"]
+    assert data.file_names == files
+    for read, image in zip(data.target, y):
+        assert_array_equal(read["boxes"], image["boxes"])
+        assert read["labels"].tolist() == image["labels"].tolist()
+    scored = [{**t, "scores": np.full(len(t["labels"]), 0.5)} for t in y]
+    assert all(a["score"] == 0.5 for a in to_coco(scored, [(32, 32)] * 6)["annotations"])
+
+
+def test_coco_files_are_read_as_the_tools_write_them():
+    y = [{"boxes": [[0, 0, 5, 5], [2, 2, 9, 9], [3, 3, 6, 6]], "labels": ["a", "b", "a"]}]
+    data = to_coco(y, [(8, 8)])
+    data["annotations"][2]["iscrowd"] = 1
+    assert from_coco(data).images is None
+    assert from_coco(data).target[0]["boxes"].tolist() == [[0, 0, 5, 5], [2, 2, 8, 8]]
+    data["annotations"][0]["category_id"] = 9
+    with pytest.raises(ValueError, match="number 0 belongs to category 9"):
+        from_coco(data)
+    with pytest.raises(ValueError, match="categories is missing"):
+        from_coco({"images": [], "annotations": []})
+    with pytest.raises(ValueError, match=r"labels \['b'\]"):
+        to_coco(y, [(8, 8)], class_names=["a"])
+    with pytest.raises(ValueError, match="2 sizes"):
+        to_coco(y, [(8, 8)] * 2)
+
+
+@pytest.mark.usefixtures("no_open_figures")
+def test_display_draws_hits_green_and_the_rest_red():
+    X, y = squares(5)
+    found = [{**t, "scores": np.full(len(t["labels"]), 0.9)} for t in y]
+    extra = {"boxes": [[0, 0, 2, 2]], "labels": [1], "scores": [0.8]}
+    found[0] = {n: np.concatenate([found[0][n], extra[n]]) for n in extra}
+    display = DetectionDisplay.from_predictions(X, y, found, n_columns=3)
+    assert len(display.axes_) == 5
+    counts = {"green": 0, "red": 0}
+    for ax in display.axes_:
+        for text in ax.texts:
+            counts["red" if text.get_color() == "red" else "green"] += 1
+    scores = box_scores(y, found)
+    assert counts["red"] == 1
+    assert counts["green"] == scores["n_predicted"].sum() - 1
+    none = DetectionDisplay.from_predictions(X, None, found, score_threshold=0.95)
+    assert not any(ax.patches for ax in none.axes_)
+    model = PixelDetector(random_state=0, max_pixels=300).fit(X, y)
+    again = DetectionDisplay.from_estimator(model, [*X[:2], X[2][:, :30]])
+    assert len(again.axes_) == 3
+    with pytest.raises(ValueError, match="y_true holds the boxes of 4 images"):
+        DetectionDisplay.from_predictions(X, y[:4], found)
