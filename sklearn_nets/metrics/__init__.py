@@ -6,12 +6,12 @@ from ._labels import (
     class_scores,
     confusion_matrix,
     dice_score,
-    get_scorer,
     macro_precision_score,
     macro_recall_score,
     mean_iou_score,
     pixel_accuracy_score,
 )
+from ._scorers import get_scorer
 
 __all__ = [
     "box_scores",

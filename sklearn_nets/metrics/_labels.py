@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import get_scorer as get_sklearn_scorer
 
 from .._utils.array_api import to_numpy
 from .._utils.validation import is_ragged
-from ._boxes import BOX_SCORERS
 
 __all__ = [
     "class_scores",
     "confusion_matrix",
     "dice_score",
-    "get_scorer",
     "macro_precision_score",
     "macro_recall_score",
     "mean_iou_score",
@@ -270,87 +267,3 @@ def _of_classes(score, y_true, y_pred, ignore_index, sample_weight):
     )
     occurs = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
     return class_scores(confusion)[score][occurs]
-
-
-class MaskScorer:
-    """A scorer of segmenters, for `cross_validate`, `GridSearchCV` and the like.
-
-    Pixels of the estimator's own `ignore_index` are not judged.
-
-    Parameters
-    ----------
-    score : callable(y_true, y_pred, *, ignore_index, sample_weight) -> float
-    """
-
-    def __init__(self, score):
-        self.score = score
-
-    def __call__(self, estimator, X, y, sample_weight=None) -> float:
-        """Score the estimator's predictions of X."""
-        ignore_index = None
-        for part in _steps(estimator):
-            ignore_index = getattr(part, "ignore_index", ignore_index)
-        return self.score(
-            y, estimator.predict(X), ignore_index=ignore_index, sample_weight=sample_weight
-        )
-
-    def __repr__(self):
-        return f"MaskScorer({self.score.__name__})"
-
-
-def _steps(estimator):
-    """The estimator and what it passes its data to, the last step of pipelines."""
-    while estimator is not None:
-        yield estimator
-        steps = getattr(estimator, "steps", None)
-        estimator = steps[-1][1] if steps else getattr(estimator, "estimator", None)
-
-
-_MASK_SCORES = {
-    "mean_iou": mean_iou_score,
-    "pixel_accuracy": pixel_accuracy_score,
-    "dice": dice_score,
-    "macro_precision": macro_precision_score,
-    "macro_recall": macro_recall_score,
-}
-
-
-def get_scorer(scoring):
-    """The scorer of that name: of masks, of boxes, or one of scikit-learn's.
-
-    Parameters
-    ----------
-    scoring : str or callable
-        'mean_iou', 'pixel_accuracy', 'dice', 'macro_precision', 'macro_recall' of masks, 'map' and
-        'map_50' of boxes, or what :func:`sklearn.metrics.get_scorer` takes.
-
-    Returns
-    -------
-    callable(estimator, X, y) -> float
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown.
-
-    Examples
-    --------
-    >>> from sklearn.model_selection import cross_val_score
-    >>> from sklearn.naive_bayes import GaussianNB
-    >>> from sklearn_nets import PixelClassifier, make_digit_scenes
-    >>> X, y = make_digit_scenes(6, random_state=0, return_X_y=True)
-    >>> scoring = get_scorer("dice")
-    >>> cross_val_score(PixelClassifier(GaussianNB()), X, y, scoring=scoring, cv=2).shape
-    (2,)
-    """
-    if scoring in _MASK_SCORES:
-        return MaskScorer(_MASK_SCORES[scoring])
-    if scoring in BOX_SCORERS:
-        return BOX_SCORERS[scoring]
-    try:
-        return get_sklearn_scorer(scoring)
-    except ValueError as error:
-        error.add_note(
-            f"Scorers of masks: {sorted(_MASK_SCORES)}, of boxes: {sorted(BOX_SCORERS)}."
-        )
-        raise
