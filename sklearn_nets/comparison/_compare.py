@@ -105,8 +105,8 @@ def compare(
     TypeError
         If `estimators` is not a dict of estimators, or `test` is not a pair.
     ValueError
-        If `y` holds neither labels, amounts, masks nor boxes, a prediction does not fit `y`, or options
-        contradict each other.
+        If `y` holds neither labels, amounts, masks nor boxes, a prediction does not fit `y`, or
+        options contradict each other.
     Exception
         What the first estimator raised, with a note that names it and the fold, if every estimator
         failed; else failures are in the result, beside those that did not.

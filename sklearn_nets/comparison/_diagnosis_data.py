@@ -41,8 +41,9 @@ def check_labels(comparison) -> Iterator[Finding]:
         yield Finding(
             "imbalance",
             "warning" if share[most] >= 0.8 and problem.one_per_sample else "note",
-            f"Class {names[most]} has {share[most]:.1%} of the {problem.unit}, class {names[least]} "
-            f"{share[least]:.1%}{pure}. Look at recall per class and at macro means.",
+            f"Class {names[most]} has {share[most]:.1%} of the {problem.unit}, class "
+            f"{names[least]} {share[least]:.1%}{pure}. Look at recall per class and "
+            "at macro means.",
             {"share": dict(zip(names, share.tolist()))},
         )
 

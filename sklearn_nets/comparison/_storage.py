@@ -67,9 +67,7 @@ def load(cls, path):
             "update sklearn_nets."
         )
     y = named_problem(contents["task"]).unpack(arrays["y"])
-    problem = choose_problem(
-        y, contents["ignore_index"], (), contents["scoring"], contents["task"]
-    )
+    problem = choose_problem(y, contents["ignore_index"], (), contents["scoring"], contents["task"])
     names, n_folds = contents["names"], contents["n_folds"]
 
     def per_fold(part):
