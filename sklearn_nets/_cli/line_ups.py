@@ -83,14 +83,14 @@ def scenes(random_state: int = 0, n_samples: int = 120):
     return estimators, data.images, np.array(data.class_names)[data.masks]
 
 
-def boxes(random_state: int = 0, n_samples: int = 60):
+def boxes(random_state: int = 0, n_samples: int = 40):
     """Three detectors, on digits pasted on photographs: a box around every digit.
 
     Parameters
     ----------
     random_state : int, default=0
         Seeds the scenes and every estimator.
-    n_samples : int, default=60
+    n_samples : int, default=40
         How many scenes to make.
 
     Returns

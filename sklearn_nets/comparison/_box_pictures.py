@@ -9,7 +9,7 @@ from ._pictures import png, to_rgb
 
 
 def box_overlays(comparison, images, score_threshold: float, n_shown: int = 4) -> dict:
-    """Images of the first test fold: the truth, and every estimator's boxes.
+    """Images of the first test fold, those with boxes first: the truth, and every estimator's boxes.
 
     Parameters
     ----------
@@ -20,9 +20,11 @@ def box_overlays(comparison, images, score_threshold: float, n_shown: int = 4) -
     n_shown : int
         How many images.
     """
-    test = comparison.splits[0][1][:n_shown]
+    test = comparison.splits[0][1]
+    empty = [not len(comparison.y[i]["labels"]) for i in test]
     rows = []
-    for k, i in enumerate(test):
+    for k in np.argsort(empty, kind="stable")[:n_shown]:  # those with boxes show more
+        i = test[k]
         picture, truth = to_rgb(images[i]), comparison.y[i]
         height, width = picture.shape[:2]
         drawn = [("truth", [], _rectangles(truth, "true"))]

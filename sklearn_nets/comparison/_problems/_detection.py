@@ -189,12 +189,17 @@ class Detection(Problem):
     def pack(self, answers):
         """A row for each box; an image without boxes has one of NaN."""
         labels = [image["labels"] for image in answers]
-        dtype = np.result_type(self.classes, *labels)
-        fields = [("image", int), ("boxes", float, (4,)), ("scores", float), ("labels", dtype)]
+        kinds = {
+            "image": (int,),
+            "boxes": (float, (4,)),
+            "labels": (np.result_type(self.classes, *labels),),
+            "scores": (float,),
+        }
+        fields = [(name, *kinds[name]) for name in ("image", *answers[0])]  # targets lack scores
         counts = np.array([max(1, len(own)) for own in labels], int)
         rows = np.zeros(counts.sum(), fields)
         rows["image"] = np.repeat(np.arange(len(answers)), counts)
-        rows["boxes"] = rows["scores"] = np.nan
+        rows["boxes"] = np.nan
         for own, image in zip(np.split(rows, np.cumsum(counts)[:-1]), answers):
             for name, values in image.items():
                 own[name][: len(values)] = values
@@ -204,9 +209,7 @@ class Detection(Problem):
     def unpack(array):
         cuts = np.flatnonzero(np.diff(array["image"])) + 1
         parts = np.split(array, cuts)
-        names = ["boxes", "labels"]
-        if not np.isnan(array["scores"]).all():
-            names.append("scores")
+        names = array.dtype.names[1:]
         answers = np.empty(len(parts), object)
         for i, rows in enumerate(parts):
             rows = rows[~np.isnan(rows["boxes"][:, 0])]
