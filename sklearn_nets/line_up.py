@@ -14,7 +14,10 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import LinearSVR
 
 from ._utils.array_api import to_numpy
+from ._utils.validation import is_ragged
 from .datasets._task import choose_task
+from .detection import DetectionNet, PixelDetector
+from .metrics._boxes import holds_boxes
 from .neighbors import KNeighborsClassifier, KNeighborsRegressor
 from .neural_network import MLPClassifier, MLPRegressor
 from .segmentation import PixelClassifier, SegmentationNet
@@ -59,6 +62,8 @@ def default_models(
     rows of numbers              the same, scaled by StandardScaler
     images                       kNN, linear SVM and MLP on flat pixels, CNN, ViT
     images with masks            kNN and linear SVM on patches of pixels, SegmentationNet
+    images with boxes            boxes around regions that kNN and linear SVM make of pixels,
+                                 DetectionNet
     ============================ ======================================================
 
     A dummy, which never looks at X, always comes first: what is no better has learned nothing.
@@ -66,15 +71,17 @@ def default_models(
     Parameters
     ----------
     X : DataFrame, or array-like of shape (n_samples, n_features), or images
-        Images as `CNNClassifier` reads them, of 3 or 4 axes.
-    y : array-like of shape (n_samples,) or (n_samples, height, width)
-        Labels, quantities or masks.
-    task : {"auto", "classification", "regression", "segmentation"}, default="auto"
-        "auto" is segmentation for masks, or else decided as in
+        Images as `CNNClassifier` reads them, of 3 or 4 axes; with boxes also a list of images of
+        several sizes.
+    y : array-like of shape (n_samples,) or (n_samples, height, width), or list of dicts
+        Labels, quantities, masks, or boxes as `DetectionNet` takes them.
+    task : {"auto", "classification", "regression", "segmentation", "detection"}, default="auto"
+        "auto" is segmentation for masks, detection for boxes, or else decided as in
         :func:`~sklearn_nets.datasets.load_table`.
     models : iterable of {"knn", "svm", "mlp", "cnn", "vit", "hgb"}, optional
         Which ones, in their order; by default all that suit the data. For masks "cnn" is the
-        `SegmentationNet`. "hgb", on images and masks, is for those who have time.
+        `SegmentationNet`, for boxes the `DetectionNet`. "hgb", on images, masks and boxes, is for
+        those who have time.
     device : str, default="auto"
         Where the nets and nearest neighbors compute.
     ignore_index : int or str, optional
@@ -86,7 +93,7 @@ def default_models(
     -------
     estimators : dict of str to estimator
         Named as in tables: "dummy", "kNN", "linear SVM", "MLP", "CNN", "ViT", "SegmentationNet",
-        "HistGradientBoosting".
+        "DetectionNet", "HistGradientBoosting".
 
     Raises
     ------
@@ -109,7 +116,9 @@ def default_models(
     ['dummy', 'kNN', 'linear SVM', 'MLP', 'CNN', 'ViT']
     >>> _ = estimators["CNN"].set_params(max_iter=20)
     """
-    X = X if hasattr(X, "shape") else np.asarray(X)
+    if not hasattr(X, "shape"):
+        # of several sizes, one image stands for all: only axes and length are looked at
+        X = np.asarray(X) if not is_ragged(X) else np.broadcast_to(X[0], (len(X), *np.shape(X[0])))
     y = np.asarray(to_numpy(y))
     task = _check_task(task, X, y)
     if isinstance(random_state, np.random.RandomState):  # one seed for all
@@ -129,20 +138,25 @@ def set_device(estimator, device):
 
 
 def _check_task(task, X, y) -> str:
-    tasks = ("auto", "classification", "regression", "segmentation")
+    tasks = ("auto", "classification", "regression", "segmentation", "detection")
     if task not in tasks:
         raise ValueError(f"task must be one of {', '.join(tasks)}, got {task!r}.")
     if len(X) != len(y):
         raise ValueError(f"X and y must have as many samples, got {len(X)} and {len(y)}.")
-    if task == "auto" and y.ndim == 3:
-        task = "segmentation"
+    boxes = holds_boxes(y)
+    if task == "auto" and (boxes or y.ndim == 3):
+        task = "detection" if boxes else "segmentation"
+    if boxes != (task == "detection"):
+        kind = "boxes" if boxes else "no dicts of boxes"
+        raise ValueError(f"task={task!r} does not suit y, which holds {kind}.")
     if y.ndim != (3 if task == "segmentation" else 1):
         raise ValueError(
             "y must hold a label or a number per sample, of shape (n_samples,), or masks of shape "
             f"(n_samples, height, width), got shape {y.shape} for task {task!r}."
         )
-    if task == "segmentation" and X.ndim not in (3, 4):
-        raise ValueError(f"Masks need images of 3 or 4 axes, got X of shape {X.shape}.")
+    if task in ("segmentation", "detection") and X.ndim not in (3, 4):
+        what = "Boxes" if boxes else "Masks"
+        raise ValueError(f"{what} need images of 3 or 4 axes, got X of shape {X.shape}.")
     return choose_task(y)[0] if task == "auto" else task
 
 
@@ -165,6 +179,8 @@ def _makers(X, y, task, ignore_index, random_state) -> dict[str, Callable]:
     """For each short name, what makes its name in tables and its estimator."""
     if task == "segmentation":
         return _segmenters(ignore_index, random_state)
+    if task == "detection":
+        return _detectors(random_state)
     plain = _regressors(y, random_state) if task == "regression" else _classifiers(y, random_state)
     if X.ndim > 2:
         plain = {name: _with_flat_pixels(make) for name, make in plain.items()}
@@ -228,6 +244,21 @@ def _segmenters(ignore_index, random_state) -> dict[str, Callable]:
         "svm": of_patches("svm", svm),
         "cnn": lambda: ("SegmentationNet", net),
         "hgb": of_patches("hgb", HistGradientBoostingClassifier(random_state=random_state)),
+    }
+
+
+def _detectors(random_state) -> dict[str, Callable]:
+    def of_pixels(name, classifier):
+        detector = PixelDetector(classifier, max_pixels=MAX_PIXELS, random_state=random_state)
+        return lambda: (MODELS[name], detector)
+
+    svm = make_pipeline(MinMaxScaler(), LinearSVC(random_state=random_state))
+    return {
+        "dummy": of_pixels("dummy", DummyClassifier()),
+        "knn": of_pixels("knn", KNeighborsClassifier()),
+        "svm": of_pixels("svm", svm),
+        "cnn": lambda: ("DetectionNet", DetectionNet(random_state=random_state)),
+        "hgb": of_pixels("hgb", HistGradientBoostingClassifier(random_state=random_state)),
     }
 
 

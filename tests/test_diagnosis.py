@@ -12,13 +12,15 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 
 from sklearn_nets.comparison import compare
-from sklearn_nets.comparison._diagnosis import corrected_interval, diagnose, sample_errors
+from sklearn_nets.comparison._diagnosis import diagnose, sample_errors
+from sklearn_nets.comparison._problems import choose_problem
+from sklearn_nets.comparison._statistics import corrected_difference
 from sklearn_nets.datasets import make_digit_scenes
 
 RNG = np.random.default_rng(0)
 
 
-def judged(y, answers, *, train_score=None, n_folds=4, classes=True, **attributes):
+def judged(y, answers, *, train_score=None, n_folds=4, ignore_index=None, **attributes):
     """What `diagnose` reads of a comparison, of given answers on every sample."""
     y = np.asarray(y)
     splits = list(KFold(n_folds).split(y))
@@ -35,10 +37,11 @@ def judged(y, answers, *, train_score=None, n_folds=4, classes=True, **attribute
     folds = pd.DataFrame(rows)
     if train_score is not None:
         folds["train_score"] = folds["estimator"].map(train_score) + 1e-3 * (folds["fold"] % 2)
-    problem = SimpleNamespace(main_metric="score")
-    if classes:
-        problem.classes = np.unique(y)
-    known = {"ignore_index": None, "warnings": {}, "curves": {}} | attributes
+    kind = "segmentation" if y.ndim == 3 else "classification"
+    kind = "regression" if y.dtype.kind == "f" else kind
+    problem = choose_problem(y, ignore_index, task=kind)
+    problem.main_metric = "score"
+    known = {"warnings": {}, "curves": {}} | attributes
     return SimpleNamespace(
         folds=folds, predictions=predictions, splits=splits, y=y, problem=problem, **known
     )
@@ -113,9 +116,9 @@ def test_the_interval_is_nadeau_and_bengios(n_folds):
 
     values = RNG.normal(size=n_folds)
     plain = stats.t.interval(0.95, n_folds - 1, values.mean(), stats.sem(values))
-    np.testing.assert_allclose(corrected_interval(values, 0), plain)
+    np.testing.assert_allclose(corrected_difference(values, 0)[1:3], plain)
     ratio = 1 / (n_folds - 1)
-    width = np.ptp(corrected_interval(values, ratio)) / np.ptp(plain)
+    width = np.ptp(corrected_difference(values, ratio)[1:3]) / np.ptp(plain)
     assert width == pytest.approx(np.sqrt(1 + n_folds * ratio))
 
 
@@ -191,7 +194,7 @@ def test_equal_leaders_need_no_number_of_samples():
 
 def test_errors_of_samples():
     numbers = RNG.normal(size=40)
-    result = judged(numbers, {"a": numbers + 2}, classes=False)
+    result = judged(numbers, {"a": numbers + 2})
     np.testing.assert_allclose(sample_errors(result, "a"), 4)
     masks = RNG.integers(0, 3, (8, 4, 4))
     wrong = masks.copy()

@@ -8,12 +8,14 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.pipeline import Pipeline
+from small_boxes import squares
 
 from sklearn_nets import default_models
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
 MASKS = RNG.integers(0, 2, (24, 8, 8))
+BOXES = {"boxes": [[0, 0, 4, 4]], "labels": ["a"]}
 LABELS = np.repeat(["no", "yes", "?"], 8)
 TABULAR = ["dummy", "kNN", "linear SVM", "MLP", "HistGradientBoosting"]
 
@@ -57,6 +59,19 @@ def test_every_model_of_a_line_up_fits_and_predicts(X, y, names):
         predicted = model.predict(X)
         assert predicted.shape == y.shape, name
         assert predicted.dtype.kind == y.dtype.kind, name
+
+
+@pytest.mark.parametrize("several_sizes", [False, True])
+def test_every_detector_of_a_line_up_fits_and_predicts(several_sizes):
+    X, y = squares(6, size=24, most=1)
+    X = [image[:, : 23 if i == 0 else 24] for i, image in enumerate(X)] if several_sizes else X
+    estimators = default_models(X, y, random_state=0)
+    assert list(estimators) == ["dummy", "kNN", "linear SVM", "DetectionNet"]
+    estimators |= default_models(X, y, models=["hgb"], random_state=0)
+    for name, estimator in estimators.items():
+        found = quick(clone(estimator)).fit(X, y).predict(X)
+        assert len(found) == 6, name
+        assert all(set(image) == {"boxes", "labels", "scores"} for image in found), name
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -130,6 +145,10 @@ def test_task_overrides():
         (IMAGES, LABELS, {"task": "guess"}, "task must be one of auto"),
         (IMAGES, LABELS, {"task": "segmentation"}, r"y must hold .* got shape \(24,\) for task 'segmentation'"),
         (IMAGES, MASKS, {"task": "classification"}, r"y must hold .* got shape \(24, 8, 8\)"),
+        (IMAGES, LABELS, {"task": "detection"}, "'detection' does not suit y, which holds no dicts"),
+        (IMAGES, [BOXES] * 24, {"task": "regression"}, "'regression' does not suit y, which holds boxes"),
+        (IMAGES, [BOXES] * 24, {"models": ["vit"]}, "vit does not suit detection of images"),
+        (IMAGES.reshape(24, -1), [BOXES] * 24, {}, "Boxes need images of 3 or 4 axes"),
         (IMAGES.reshape(24, -1), MASKS, {}, "Masks need images of 3 or 4 axes"),
     ],
 )  # fmt: skip

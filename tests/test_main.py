@@ -4,6 +4,7 @@ import builtins
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier
 from sklearn.naive_bayes import GaussianNB
@@ -23,6 +24,16 @@ class Everywhere(DummyClassifier):
         return np.full(X.shape[:3], super().predict(np.zeros((1, 1)))[0])
 
 
+class Corner(BaseEstimator):
+    """A box at the same place of every image."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return [{"boxes": [[0, 0, 4, 4]], "labels": ["3"], "scores": [0.9]} for _ in X]
+
+
 @pytest.fixture
 def small(monkeypatch):
     """Replace the line-ups; return the seeds that they were asked for."""
@@ -38,7 +49,13 @@ def small(monkeypatch):
         images = rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
         return {"everywhere": Everywhere()}, images, rng.integers(0, 3, (12, 8, 8))
 
-    makers = {"digits": digits, "scenes": scenes}
+    def boxes(random_state):
+        asked.append(("boxes", random_state))
+        images = np.random.default_rng(random_state).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+        y = [{"boxes": [[0, 0, 4, 4], [3, 3, 8, 8]], "labels": ["3", "8"]}] * 12
+        return {"corner": Corner()}, images, y
+
+    makers = {"digits": digits, "scenes": scenes, "boxes": boxes}
     jobs = {name: (title, makers[name], show) for name, (title, _, show) in cli.JOBS.items()}
     monkeypatch.setattr(cli, "JOBS", jobs)
     return asked
@@ -84,15 +101,19 @@ def test_compare_digits_prints_tables_and_writes_a_page(small, tmp_path, capsys,
     assert all(a in page.read_text(encoding="utf-8") for a in accuracies)
 
 
-def test_plain_compare_runs_both_jobs_into_one_page(small, tmp_path, monkeypatch, capsys):
+def test_plain_compare_runs_all_jobs_into_one_page(small, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["compare", "--folds", "2"]) == 0
-    assert small == [("digits", 0), ("scenes", 0)]
+    assert small == [("digits", 0), ("scenes", 0), ("boxes", 0)]
     page = (tmp_path / "comparison.html").read_text(encoding="utf-8")
     assert "Digits" in page
     assert "Scenes" in page
-    assert "mean IoU" in page
-    assert "mean IoU" in capsys.readouterr().out
+    assert "Boxes" in page
+    assert '<rect class="hit"' in page
+    out = capsys.readouterr().out
+    for metric in ("mean IoU", "mAP@0.5"):
+        assert metric in page
+        assert metric in out
 
 
 @pytest.mark.parametrize(
@@ -122,6 +143,9 @@ def test_help_names_every_option(capsys):
         cli.main(["compare", "--help"])
     assert left.value.code == 0
     out = capsys.readouterr().out
-    assert all(word in out for word in ["digits", "scenes", "--output", "--folds", "--seed"])
+    assert all(
+        word in out
+        for word in ["digits", "scenes", "boxes", "--coco", "--output", "--folds", "--seed"]
+    )
     assert "(default: 5)" in out
     assert "None" not in out

@@ -1,6 +1,8 @@
 """The command line on one's own files: from tables, photos and masks to a page, or to an error."""
 
 import inspect
+import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ from PIL import Image
 
 from sklearn_nets._cli import main as cli
 from sklearn_nets.comparison import compare
+from sklearn_nets.datasets import to_coco
 
 pytest.importorskip("skrub")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -75,6 +78,15 @@ def make_scenes(folder, n=8):
             Image.fromarray(array.astype(np.uint8)).save(folder / name / f"{i}.png")
 
 
+def make_boxes(folder, n=8, height=12, **changes):
+    """Images with a light square, and a file in COCO's format with its box."""
+    make_scenes(folder, n)
+    y = [{"boxes": [[i % 8, 3, i % 8 + 6, 9]], "labels": ["square"]} for i in range(n)]
+    file_names = [f"{i}.png" for i in range(n)]
+    data = to_coco(y, [(height, 16)] * n, file_names=file_names) | changes
+    (folder / "boxes.json").write_text(json.dumps(data))
+
+
 def test_a_table_goes_to_a_page_with_everything_said(run):
     code, page, out, err = run("pets.csv", "--target", "kind", "--cv", 2)
     assert code == 0
@@ -124,6 +136,35 @@ def test_photos_with_masks(run, tmp_path):
     code, _, _, err = run("images", "--masks", "masks", "--ignore-index", "9")
     assert code == 2
     assert "no pixel has this value" in err
+
+
+def test_photos_with_boxes(run, tmp_path):
+    make_boxes(tmp_path)
+    code, page, out, _ = run("images", "--coco", "boxes.json", "--models", "knn", "--cv", 2)
+    assert code == 0
+    for text in (page, out):
+        assert "8 boxes in 8 images, of square." in text
+        assert "mAP@0.5" in text
+        assert "kNN beats dummy" in text
+    assert page.count("<image id=") == 4
+
+
+def test_photos_with_boxes_are_scaled_and_need_not_have_one_size(run, tmp_path):
+    make_boxes(tmp_path, n=9)
+    data = json.loads((tmp_path / "boxes.json").read_text())
+    data["images"][0]["height"] = 10
+    data["annotations"].pop()
+    (tmp_path / "boxes.json").write_text(json.dumps(data))
+    Image.open(tmp_path / "images/0.png").crop((0, 0, 16, 10)).save(tmp_path / "images/0.png")
+    arguments = ["images", "--coco", "boxes.json", "--models", "knn", "--cv", 3]
+    code, page, out, _ = run(*arguments)
+    assert code == 0
+    assert "1 of the images have no box." in out
+    code, page, out, _ = run(*arguments, "--size", "24x32")
+    assert code == 0
+    assert "Images and boxes are scaled to 24 x 32 pixels" in out
+    assert 'viewBox="0 0 32 24"' in page
+    assert re.search(r"kNN *│ *1.000|kNN +1.000", out)
 
 
 @needs("task")
@@ -195,7 +236,7 @@ def write(name, text):
 @pytest.mark.parametrize(
     ("prepare", "arguments", "message"),
     [
-        (None, ["nothing.csv", "--target", "y"], "'nothing.csv' does not exist: expected a table, a folder of images, or one of digits, scenes"),
+        (None, ["nothing.csv", "--target", "y"], "'nothing.csv' does not exist: expected a table, a folder of images, or one of digits, scenes, boxes"),
         (None, ["pets.csv"], "--target is missing: which column of pets.csv is to be predicted? Its columns: weight, born"),
         (None, ["pets.csv", "--target", "kinds"], "no column 'kinds' (target). Did you mean 'kind'?"),
         (write("a.csv", "x,y\n1,a\n2\n"), ["a.csv", "--target", "y"], "a.csv, line 3: expected 2 fields"),
@@ -229,7 +270,24 @@ def write(name, text):
         (lambda folder: make_photos(folder / "p"), ["p", "--target", "x"], "--target is for a table"),
         (lambda folder: make_photos(folder / "p"), ["p/dark"], "got no folder and 10 images beside it"),
         (lambda folder: make_photos(folder / "p"), ["p", "--masks", "p/dark"], "have no mask of the same name"),
-        (lambda folder: make_photos(folder / "p"), ["p", "--coco", "b.json"], "detection of boxes is not there yet"),
+        (lambda folder: make_photos(folder / "p"), ["p", "--task", "detection"], "Add --coco"),
+        (lambda folder: make_photos(folder / "p"), ["p", "--coco", "b.json"], "b.json does not exist"),
+        (lambda folder: [make_photos(folder / "p"), write("b.json", "{")(folder)], ["p", "--coco", "b.json"], "b.json is no JSON file in COCO's format"),
+        (lambda folder: [make_photos(folder / "p"), write("b.json", "[]")(folder)], ["p", "--coco", "b.json"], "b.json: COCO's format has images, categories, annotations"),
+        (make_boxes, ["images", "--coco", "boxes.json", "--masks", "m"], "--masks is for masks, and --coco for boxes"),
+        (make_boxes, ["images", "--coco", "boxes.json", "--target", "x"], "--target is for a table"),
+        (make_boxes, ["images", "--coco", "boxes.json", "--test", "images"], "--test is for a table or a folder per class"),
+        (make_boxes, ["images", "--coco", "boxes.json", "--task", "segmentation"], "--task segmentation does not fit --coco"),
+        (make_boxes, ["images", "--coco", "boxes.json", "--models", "vit"], "vit does not suit detection of images: choose from knn, svm, cnn, hgb"),
+        (make_boxes, ["images", "--coco", "boxes.json", "--cv", "9"], "images has 8 samples: too few for 9 folds"),
+        (lambda folder: make_boxes(folder, annotations=[]), ["images", "--coco", "boxes.json"], "boxes.json holds no boxes of its 8 images"),
+        (lambda folder: make_boxes(folder, annotations=[{"image_id": 1}]), ["images", "--coco", "boxes.json"], "boxes.json: number 0 of annotations lacks category_id, bbox"),
+        (lambda folder: make_boxes(folder, annotations=[{"image_id": 1, "category_id": 1, "bbox": [1, 2, "x", 4]}]), ["images", "--coco", "boxes.json"], "annotation number 0 has the bbox"),
+        (lambda folder: make_boxes(folder, height=13), ["images", "--coco", "boxes.json"], "images/0.png is 12 x 16 pixels (height x width), and the boxes were drawn on 13 x 16"),
+        (lambda folder: [make_boxes(folder), (folder / "images/3.png").unlink()], ["images", "--coco", "boxes.json"], "1 of 8 images are not in images: 3.png"),
+        (lambda folder: [make_boxes(folder), write("images/3.png", "x")(folder)], ["images", "--coco", "boxes.json"], "images/3.png cannot be read"),
+        (None, ["pets.csv", "--target", "kind", "--coco", "b.json"], "--coco needs a folder of images"),
+        (None, ["boxes", "--coco", "b.json"], "--coco is for data of your own"),
         (lambda folder: make_photos(folder / "p"), ["p", "--task", "segmentation"], "Add --masks"),
         (
             lambda folder: [make_photos(folder / "p"), write("p/dark/3.png", "x")(folder)],

@@ -81,3 +81,38 @@ def scenes(random_state: int = 0, n_samples: int = 120):
     }  # fmt: skip
     data = make_digit_scenes(n_samples, random_state=random_state)
     return estimators, data.images, np.array(data.class_names)[data.masks]
+
+
+def boxes(random_state: int = 0, n_samples: int = 40):
+    """Three detectors, on digits pasted on photographs: a box around every digit.
+
+    Parameters
+    ----------
+    random_state : int, default=0
+        Seeds the scenes and every estimator.
+    n_samples : int, default=40
+        How many scenes to make.
+
+    Returns
+    -------
+    estimators : dict of str to estimator
+    X : ndarray of uint8 and shape (n_samples, height, width, 3)
+    y : list of n_samples dicts
+        ``"boxes"`` and ``"labels"``, the digits as str.
+    """
+    from ..datasets import make_digit_scenes
+    from ..detection import DetectionNet, PixelDetector
+    from ..neighbors import KNeighborsClassifier
+    from ..svm import LinearSVC
+
+    svm = make_pipeline(MinMaxScaler(), LinearSVC(C=0.1, random_state=random_state))
+    pixels = {"max_pixels": 4000, "random_state": random_state}
+    estimators = {
+        "kNN": PixelDetector(KNeighborsClassifier(), **pixels),
+        "linear SVM": PixelDetector(svm, **pixels),
+        "DetectionNet": DetectionNet(random_state=random_state),
+    }
+    data = make_digit_scenes(n_samples, random_state=random_state)
+    names = np.array(data.class_names)
+    y = [{"boxes": b, "labels": names[codes]} for b, codes in zip(data.boxes, data.labels)]
+    return estimators, data.images, y

@@ -11,7 +11,6 @@ from tempfile import TemporaryFile
 
 from .. import __version__
 from ..comparison import Comparison, _html, _tables, compare
-from ..comparison._diagnosis import diagnose
 from ..line_up import MODELS, set_device
 from . import line_ups
 from .read_data import Job, read_job
@@ -20,15 +19,17 @@ from .read_data import Job, read_job
 JOBS = {
     "digits": ("Digits: one label per image", line_ups.digits, lambda X: 16 - X.reshape(-1, 8, 8)),
     "scenes": ("Scenes: one label per pixel", line_ups.scenes, lambda X: X),
+    "boxes": ("Boxes: what is in an image and where", line_ups.boxes, lambda X: X),
 }
 OF_FILES = ("target", "masks", "coco", "test", "group", "size", "ignore_index")
 
 EPILOG = """examples:
-  sklearn-nets compare                                     two built-in data sets
+  sklearn-nets compare                                     the built-in data sets
   sklearn-nets compare table.csv --target label            a table: .csv, .parquet, .xlsx
   sklearn-nets compare table.csv --target price --test more.csv
   sklearn-nets compare photos/ --models knn,svm,cnn        a folder per class
   sklearn-nets compare photos/ --masks masks/              a class for each pixel
+  sklearn-nets compare photos/ --coco boxes.json           boxes to detect
 """
 
 
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         metavar="DATA",
         help="a table, a folder of images, or built-in data: digits (label images), scenes (label "
-        "pixels); default: both of these, one after the other",
+        "pixels), boxes (detect); default: all of these, one after the other",
     )
     _add_data_options(job.add_argument_group("your own data"))
     _add_run_options(job.add_argument_group("comparison"))
@@ -65,7 +66,7 @@ def _add_data_options(group) -> None:
     group.add_argument("--target", metavar="COLUMN", help="the column of a table to predict")
     group.add_argument(
         "--task",
-        choices=["auto", "classification", "regression", "segmentation"],
+        choices=["auto", "classification", "regression", "segmentation", "detection"],
         default="auto",
         help="what is predicted; by default words, and whole numbers that count classes from 0 or "
         "1, are classes, and other numbers quantities",
@@ -82,7 +83,7 @@ def _add_data_options(group) -> None:
     group.add_argument(
         "--size", type=_size, metavar="HxW", help="scale images to this, such as 64 or 48x64"
     )
-    group.add_argument("--coco", metavar="FILE", help="boxes to detect (not there yet)")
+    group.add_argument("--coco", metavar="FILE", help="boxes to detect, in COCO's format")
 
 
 def _add_run_options(group) -> None:
@@ -222,10 +223,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"sklearn-nets compare: error: {error} {notes}", file=sys.stderr)
                 return 1
             result.provenance.update(job.facts)
-            findings = diagnose(result, job.all_X)
-            if findings:
-                result.provenance["diagnosis"] = " ".join(f.sentence for f in findings)
-            _print(job, result, findings)
+            _print(job, result)
             sections.append((job.title, result, job.images))
             results.append(result)
             if result.left_out:
@@ -267,13 +265,14 @@ def _built_in(name, arguments) -> Job:
     estimators, X, y = make(random_state=arguments.seed)
     if arguments.models:
         titles = [MODELS[model] for model in arguments.models]
-        titles += ["SegmentationNet"] * ("cnn" in arguments.models)
+        if "cnn" in arguments.models:
+            titles += ["SegmentationNet", "DetectionNet"]
         estimators = {title: estimators[title] for title in titles if title in estimators}
         if not estimators:
             arguments.fail(f"none of the models {','.join(arguments.models)} is in {name}")
     if arguments.device != "auto":
         estimators = {n: set_device(e, arguments.device) for n, e in estimators.items()}
-    return Job(title, estimators, X, y, {"cv": arguments.folds}, X, picture(X))
+    return Job(title, estimators, X, y, {"cv": arguments.folds}, picture(X))
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
@@ -281,7 +280,7 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
     print(f"warning: {message}", file=file or sys.stderr)
 
 
-def _print(job: Job, result: Comparison, findings) -> None:
+def _print(job: Job, result: Comparison) -> None:
     heading = f"{job.title} ({_tables.describe(result)})"
     tables = {f"{heading}\nmean ± standard deviation over the folds": _tables.summary(result)}
     if hasattr(result.problem, "classes"):
@@ -292,7 +291,7 @@ def _print(job: Job, result: Comparison, findings) -> None:
     print(result.verdict())
     for remark in result.remarks():
         print(remark)
-    for finding in findings:
+    for finding in result.diagnose():
         print(f"{finding.severity}: {finding.sentence}")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..datasets import load_images, load_masks, load_table
+from ..datasets import from_coco, load_images, load_masks, load_table
 from ..datasets._tables import read_table
 from ..line_up import default_models
 
@@ -20,6 +20,8 @@ PREPARED = (
     "values are filled with the mean, with a column that says where, and all is scaled. "
     "HistGradientBoosting takes categories and missing values as they are."
 )
+
+IMAGE_TASKS = {"segmentation": "--masks", "detection": "--coco"}
 
 
 @dataclass
@@ -33,10 +35,8 @@ class Job:
     X, y : the data to fit, or to cross-validate, on
     options : dict
         Arguments of `compare` beside these.
-    all_X
-        What `Comparison.splits` counts in: X, followed by the held-out test set if there is one.
-    images : ndarray or None
-        A picture of each sample of `all_X`.
+    images : ndarray, list of ndarray or None
+        A picture of each sample of X, followed by those of a held-out test set.
     facts : dict of str to str
         What the page says of the data.
     """
@@ -44,10 +44,9 @@ class Job:
     title: str
     estimators: dict
     X: Any
-    y: np.ndarray
+    y: Any
     options: dict = field(default_factory=dict)
-    all_X: Any = None
-    images: np.ndarray | None = None
+    images: Any = None
     facts: dict[str, str] = field(default_factory=dict)
 
 
@@ -68,20 +67,20 @@ def read_job(options) -> Job:
         With a message for the user.
     """
     path = Path(options.data)
-    if options.coco is not None:
-        raise ValueError(
-            "--coco: detection of boxes is not there yet. With masks, --masks segments images."
-        )
     if path.is_dir():
+        if options.coco:
+            return _read_boxes(path, options)
         return _read_masks(path, options) if options.masks else _read_images(path, options)
-    if options.masks:
-        raise ValueError(f"--masks needs a folder of images, got {path}.")
+    for name in ("masks", "coco"):
+        if getattr(options, name):
+            raise ValueError(f"--{name} needs a folder of images, got {path}.")
     return _read_table(path, options)
 
 
 def _read_table(path: Path, options) -> Job:
-    if options.task == "segmentation":
-        raise ValueError(f"--task segmentation needs a folder of images with --masks, got {path}.")
+    for task, flag in IMAGE_TASKS.items():
+        if options.task == task:
+            raise ValueError(f"--task {task} needs a folder of images with {flag}, got {path}.")
     _refuse(options, "a table", size="images", ignore_index="masks")
     if options.target is None and path.is_file():
         raise ValueError(
@@ -91,7 +90,7 @@ def _read_table(path: Path, options) -> Job:
     train = load_table(path, options.target, group=options.group, task=options.task)
     X, y, facts = train.data, train.target, {"data": train.filename, "found": train.notes}
     facts["prepared"] = PREPARED
-    extra, all_X = {}, X
+    extra = {}
     if train.groups is not None and options.test is None:
         extra["groups"] = train.groups
     if train.task == "regression":
@@ -99,12 +98,11 @@ def _read_table(path: Path, options) -> Job:
     if options.test is not None:
         X_test, y_test, notes = _read_test_table(options.test, train)
         extra["test"] = (X_test, y_test)
-        all_X = pd.concat([X, X_test], ignore_index=True)
         if options.group is not None:
             notes.append(f"{options.group} is left out; which rows are tested, the files say.")
         facts |= {"test set": str(options.test), "found in the test set": notes}
     _check_folds(path, y, train.task, options)
-    return _job(path, options, X, y, train.task, extra, all_X=all_X, facts=facts)
+    return _job(path, options, X, y, train.task, extra, facts=facts)
 
 
 def _columns(path) -> list[str]:
@@ -149,25 +147,23 @@ def _read_test_table(path, train) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
 def _read_images(path: Path, options) -> Job:
     _refuse(options, "a folder of images", target="a table", group="a table", ignore_index="masks")
     if options.task not in ("auto", "classification"):
-        hint = " Add --masks." if options.task == "segmentation" else ""
+        hint = f" Add {IMAGE_TASKS[options.task]}." if options.task in IMAGE_TASKS else ""
         raise ValueError(
             f"--task {options.task}: a folder per class is classification, without --task.{hint}"
         )
     progress = not options.quiet
     train = load_images(path, size=options.size, progress=progress)
     X, y, facts = train.images, train.target, {"data": str(path), "found": train.notes}
-    extra, all_X = {}, X
+    extra, images = {}, X
     if options.test is not None:
         test = load_images(options.test, size=X.shape[1:3], progress=progress)
         _check_unknown(options.test, test.target, y, "classification")
         test_images = _same_channels(test.images, X)
         extra["test"] = (test_images, test.target)
-        all_X = np.concatenate([X, test_images])
+        images = np.concatenate([X, test_images])
         facts |= {"test set": str(options.test), "found in the test set": test.notes}
     _check_folds(path, y, "classification", options)
-    return _job(
-        path, options, X, y, "classification", extra, all_X=all_X, images=all_X, facts=facts
-    )
+    return _job(path, options, X, y, "classification", extra, images=images, facts=facts)
 
 
 def _same_channels(images: np.ndarray, like: np.ndarray) -> np.ndarray:
@@ -204,11 +200,56 @@ def _read_masks(path: Path, options) -> Job:
     facts = {"data": f"{path}, masks in {options.masks}", "found": data.notes}
     return _job(
         path, options, data.images, data.masks, "segmentation", extra,
-        all_X=data.images, images=data.images, facts=facts,
+        images=data.images, facts=facts,
     )  # fmt: skip
 
 
-def _job(path, options, X, y, task, extra, *, all_X, images=None, facts) -> Job:
+def _read_boxes(path: Path, options) -> Job:
+    _refuse(
+        options,
+        "images with boxes",
+        target="a table",
+        group="a table",
+        test="a table or a folder per class",
+        masks="masks, and --coco for boxes",
+        ignore_index="masks",
+    )
+    if options.task not in ("auto", "detection"):
+        raise ValueError(f"--task {options.task} does not fit --coco: leave one of them out.")
+    data = from_coco(options.coco, path)
+    images, y = data.images, data.target
+    n_boxes = sum(len(image["labels"]) for image in y)
+    if not n_boxes:
+        raise ValueError(f"{options.coco} holds no boxes of its {len(y)} images: nothing to learn.")
+    notes = [f"{n_boxes:,} boxes in {len(y):,} images, of {', '.join(data.class_names)}."]
+    n_empty = sum(not len(image["labels"]) for image in y)
+    if n_empty:
+        notes.append(f"{n_empty:,} of the images have no box.")
+    if options.size is not None:
+        images, y = _scaled(images, y, options.size)
+        height, width = options.size
+        notes.append(f"Images and boxes are scaled to {height} x {width} pixels (height x width).")
+    _check_folds(path, y, "detection", options)
+    facts = {"data": f"{path}, boxes in {options.coco}", "found": notes}
+    return _job(path, options, images, y, "detection", {}, images=images, facts=facts)
+
+
+def _scaled(images, y, size) -> tuple[np.ndarray, list[dict]]:
+    """Images of one size, and their boxes."""
+    from PIL import Image
+
+    scaled = np.empty((len(images), *size, 3), np.uint8)
+    boxes = []
+    for row, image, target in zip(scaled, images, y):
+        row[:] = Image.fromarray(image).resize(size[::-1])
+        factor = np.tile(np.array(size[::-1]) / image.shape[1::-1], 2)
+        # rounding must not carry a corner over the border
+        moved = np.minimum(target["boxes"] * factor, np.tile(size[::-1], 2))
+        boxes.append({"boxes": moved, "labels": target["labels"]})
+    return scaled, boxes
+
+
+def _job(path, options, X, y, task, extra, *, images=None, facts) -> Job:
     estimators = default_models(
         X,
         y,
@@ -220,7 +261,7 @@ def _job(path, options, X, y, task, extra, *, all_X, images=None, facts) -> Job:
     )
     cv = {} if "test" in extra else {"cv": options.folds}
     facts = {key: " ".join(fact) if isinstance(fact, list) else fact for key, fact in facts.items()}
-    return Job(path.name, estimators, X, y, cv | extra, all_X, images, facts)
+    return Job(path.name, estimators, X, y, cv | extra, images, facts)
 
 
 def _refuse(options, what, **only_for) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.utils import check_consistent_length, indexable
 
 from .._utils.array_api import to_numpy
+from .._utils.validation import is_ragged
 from ._across import ComparisonAcrossDatasets
 from ._checkpoint import Checkpoint
 from ._designs import is_several_data_sets, join_test_set, make_design
@@ -41,7 +42,9 @@ def compare(
     and F1, macro and weighted; and, where there are probabilities or decision values, log loss,
     Brier score, area under the ROC curve and average precision (of several classes: the mean of
     each against the rest). Amounts are judged by R², mean absolute and root mean squared error;
-    masks (`y` of three dimensions) by pixel accuracy, mean IoU, dice, macro precision and recall.
+    masks (`y` of three dimensions) by pixel accuracy, mean IoU, dice, macro precision and recall;
+    boxes by COCO's mean average precision, at an IoU of 0.5 and over IoUs, and by macro precision
+    and recall at an IoU of 0.5 of the boxes whose score is at least 0.5.
     With TP, FP and FN read off one confusion matrix per fold (of all its pixels together, for
     masks), the precision of a class is TP / (TP + FP), its recall TP / (TP + FN), its IoU
     TP / (TP + FP + FN) [1]_; 0/0 counts as 0. Macro values and the mean IoU are unweighted means
@@ -55,12 +58,13 @@ def compare(
     Parameters
     ----------
     estimators : dict of str to estimator
-        Any scikit-learn classifiers, regressors, pipelines or segmenters. They are cloned, never
-        fitted.
+        Any scikit-learn classifiers, regressors, pipelines, segmenters or detectors. They are
+        cloned, never fitted.
     X : array-like of n_samples rows, images or anything else that the estimators take
         The data. Or a dict of ``name: (X, y)``: several data sets, judged one after the other.
-    y : array-like of shape (n_samples,) or (n_samples, height, width)
-        Labels or amounts, or masks with one label per pixel: integers or strings.
+    y : array-like of shape (n_samples,) or (n_samples, height, width), or list of dicts
+        Labels or amounts; masks with one label per pixel: integers or strings; or, for each image,
+        a dict of ``"boxes"`` of shape (k, 4) and ``"labels"`` of shape (k,), as in torchvision.
     cv : int, splitter or iterable of (train, test), default=5
         An int asks for that many shuffled folds, stratified by `y` if it holds labels.
     test : tuple (X_test, y_test), optional
@@ -73,7 +77,7 @@ def compare(
     scoring : str or list of str, optional
         Metrics of the comparison, or scorers of scikit-learn's, by name; the first ranks the
         estimators.
-    task : {"auto", "classification", "regression", "segmentation"}, default="auto"
+    task : {"auto", "classification", "regression", "segmentation", "detection"}, default="auto"
         What `y` is. By itself it is told from `y`; whole numbers are amounts if all estimators are
         regressors, else labels.
     random_state : int, RandomState instance or None, default=None
@@ -101,8 +105,8 @@ def compare(
     TypeError
         If `estimators` is not a dict of estimators, or `test` is not a pair.
     ValueError
-        If `y` holds neither labels, amounts nor masks, a prediction does not fit `y`, or options
-        contradict each other.
+        If `y` holds neither labels, amounts, masks nor boxes, a prediction does not fit `y`, or
+        options contradict each other.
     Exception
         What the first estimator raised, with a note that names it and the fold, if every estimator
         failed; else failures are in the result, beside those that did not.
@@ -149,7 +153,8 @@ def compare(
     (X,) = indexable(X)
     y = to_numpy(y)
     check_consistent_length(X, y)
-    X = np.asarray(X) if isinstance(X, (list, tuple)) else X
+    if isinstance(X, (list, tuple)) and not is_ragged(X):
+        X = np.asarray(X)
     problem = choose_problem(y, ignore_index, estimators.values(), scoring, task)
     design = make_design(
         problem, X, cv=cv, test_size=test_size, repeats=repeats, groups=groups,

@@ -10,6 +10,8 @@ from scipy import stats
 
 from ._diagnosis_data import check_data, check_labels
 from ._findings import Finding, baselines
+from ._statistics import corrected_difference
+from ._tables import label
 
 __all__ = ["Finding", "diagnose"]
 
@@ -66,16 +68,6 @@ def diagnose(comparison, X=None) -> list[Finding]:
     return sorted(findings, key=lambda finding: finding.severity != "warning")
 
 
-def corrected_interval(values, test_train_ratio: float) -> tuple[float, float]:
-    """The 95 % interval of a mean over folds, by Nadeau and Bengio's corrected variance."""
-    n = len(values)
-    if n < 2:
-        return -np.inf, np.inf
-    error = np.sqrt(np.var(values, ddof=1) * (1 / n + test_train_ratio))
-    half = float(stats.t.isf(0.025, n - 1) * error)
-    return float(np.mean(values)) - half, float(np.mean(values)) + half
-
-
 # --- models --------------------------------------------------------------------------------------
 
 
@@ -94,7 +86,7 @@ def _gap(higher, lower, comparison) -> tuple[float, float, float]:
     difference = higher - lower
     if len(difference) > 1:
         ratio = float((n_test / n_train).mean())
-        return float(difference.mean()), *corrected_interval(difference, ratio)
+        return float(difference.mean()), *corrected_difference(difference, ratio)[1:3]
     # one test set: scores as proportions, whose variance is largest for the lower bound's sake
     p, q = np.clip([higher[0], lower[0]], 0, 1)
     error = np.sqrt(p * (1 - p) / n_train.iloc[0] + q * (1 - q) / n_test.iloc[0])
@@ -109,7 +101,7 @@ def _check_fit(comparison) -> Iterator[Finding]:
     if not test:
         return
     best = max(test, key=lambda name: test[name].mean())
-    words = metric.replace("_", " ")
+    words = label(metric)
     for name in test:
         if name not in train:
             continue
@@ -156,7 +148,7 @@ def _check_against_dummies(comparison, test, dummies) -> Iterator[Finding]:
                 "under-fit",
                 "warning",
                 f"{name} is not clearly better than {dummy}, which never looks at the data: "
-                f"{metric.replace('_', ' ')} {scores.mean():.3f} against "
+                f"{label(metric)} {scores.mean():.3f} against "
                 f"{constant[dummy].mean():.3f} (difference {gap:.3f}, 95 % interval {low:.3f} to "
                 f"{high:.3f}).",
                 {"estimator": name, "baseline": dummy, "gap": gap, "interval": (low, high)},
@@ -236,7 +228,7 @@ def _check_leaders(comparison) -> Iterator[Finding]:
     yield Finding(
         "test set too small",
         "warning",
-        f"{first} and {second}, the leaders by {metric.replace('_', ' ')} ({scores[first]:.3f} and "
+        f"{first} and {second}, the leaders by {label(metric)} ({scores[first]:.3f} and "
         f"{scores[second]:.3f}), cannot be told apart on {n:,} test samples. {cure}",
         {
             "estimators": (first, second),
@@ -257,20 +249,10 @@ def _normal_interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def sample_errors(comparison, name: str) -> np.ndarray:
-    """The error on each tested sample: 0 or 1, share of wrong pixels, or squared.
-
-    Samples that were tested several times have the mean.
-    """
-    y = np.asarray(comparison.y)
-    total, count = np.zeros(len(y)), np.zeros(len(y))
+    """The error on each tested sample (`Problem.errors`), the mean where it was tested again."""
+    problem, n = comparison.problem, len(comparison.y)
+    total, count = np.zeros(n), np.zeros(n)
     for (_, test), predicted in zip(comparison.splits, comparison.predictions[name]):
-        truth, predicted = y[test], np.asarray(predicted)
-        if truth.ndim == 1 and truth.dtype.kind == "f":
-            error = (predicted.astype(np.float64) - truth) ** 2
-        else:
-            wrong = (predicted != truth).reshape(len(test), -1)
-            judged = (truth != comparison.ignore_index).reshape(len(test), -1)
-            error = (wrong & judged).sum(axis=1) / np.maximum(judged.sum(axis=1), 1)
-        np.add.at(total, test, error)
+        np.add.at(total, test, problem.errors(problem.take(test), predicted))
         np.add.at(count, test, 1)
     return total[count > 0] / count[count > 0]

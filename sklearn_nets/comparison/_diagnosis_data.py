@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from .._utils.array_api import to_numpy
+from .._utils.validation import is_ragged
 from ._diagnosis_features import check_features, check_neighbors
 from ._findings import SHOWN, Finding, name_some, sample_rows
 
@@ -24,25 +25,25 @@ MOST_IMAGES = 10_000  # that are compared with each other
 
 def check_labels(comparison) -> Iterator[Finding]:
     """Classes that are too small for the folds, or rare."""
-    classes = getattr(comparison.problem, "classes", None)
+    problem = comparison.problem
+    classes = getattr(problem, "classes", None)
     if classes is None or len(classes) < 2:
         return
-    y = np.asarray(comparison.y)
     names = [str(c) for c in classes]
-    # in how many samples each class occurs
-    occurs = np.stack([(y == c).reshape(len(y), -1).any(axis=1) for c in classes], axis=1)
-    yield from _check_small_classes(comparison, occurs, names)
-    counts = np.array([np.count_nonzero(y == c) for c in classes])
+    per_sample = problem.count_classes()
+    yield from _check_small_classes(comparison, per_sample > 0, names)
+    counts = per_sample.sum(axis=0)
     share = counts / counts.sum()
     if share.min() > 0 and counts.max() >= IMBALANCE * counts.min():
         most, least = int(share.argmax()), int(share.argmin())
-        unit = "samples" if y.ndim == 1 else "pixels"
-        pure = "" if y.ndim > 1 else f": always saying {names[most]} has accuracy {share[most]:.3f}"
+        pure = f": always saying {names[most]} has accuracy {share[most]:.3f}"
+        pure = pure if problem.one_per_sample else ""
         yield Finding(
             "imbalance",
-            "warning" if share[most] >= 0.8 and y.ndim == 1 else "note",
-            f"Class {names[most]} has {share[most]:.1%} of the {unit}, class {names[least]} "
-            f"{share[least]:.1%}{pure}. Look at recall per class and at macro means.",
+            "warning" if share[most] >= 0.8 and problem.one_per_sample else "note",
+            f"Class {names[most]} has {share[most]:.1%} of the {problem.unit}, class "
+            f"{names[least]} {share[least]:.1%}{pure}. Look at recall per class and "
+            "at macro means.",
             {"share": dict(zip(names, share.tolist()))},
         )
 
@@ -84,13 +85,16 @@ def check_data(comparison, X) -> Iterator[Finding]:
     """Samples that are twice there, features that say nothing or all, labels that look wrong."""
     if sparse.issparse(X):
         return
-    X = X if isinstance(X, pd.DataFrame) else np.asarray(to_numpy(X))
+    several_sizes = is_ragged(X)
+    X = X if isinstance(X, pd.DataFrame) or several_sizes else np.asarray(to_numpy(X))
     if len(X) != len(comparison.y):
         raise ValueError(
             f"X must hold the {len(comparison.y):,} samples of the comparison, got {len(X):,}. "
             "With a held-out test set, X is the training samples followed by the test samples."
         )
     yield from _check_duplicates(comparison, X)
+    if several_sizes:
+        return
     if X.ndim > 2:
         yield from _check_blank_images(X)
         yield from _check_near_duplicates(comparison, X)
@@ -105,10 +109,16 @@ def check_data(comparison, X) -> Iterator[Finding]:
 def _hash_rows(X) -> np.ndarray:
     if isinstance(X, pd.DataFrame):
         return pd.util.hash_pandas_object(X, index=False).to_numpy()
+    if is_ragged(X):
+        return _digests(f"{np.shape(image)}".encode() + to_numpy(image).tobytes() for image in X)
     if X.dtype == object:
         return pd.util.hash_pandas_object(pd.DataFrame(X.reshape(len(X), -1)), False).to_numpy()
     rows = np.ascontiguousarray(X).reshape(len(X), -1)
-    digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
+    return _digests(row.tobytes() for row in rows)
+
+
+def _digests(values) -> np.ndarray:
+    digests = [hashlib.blake2b(value, digest_size=8).digest() for value in values]
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
@@ -124,7 +134,7 @@ def _check_duplicates(comparison, X) -> Iterator[Finding]:
     indices = np.unique(again)
     y, share = np.asarray(comparison.y), len(again) / n_tested
     contradicting = 0
-    if y.ndim == 1:
+    if comparison.problem.one_per_sample:
         labels = pd.Series(pd.factorize(y)[0]).groupby(codes).transform("nunique").to_numpy()
         contradicting = int(np.count_nonzero(labels > 1))
     differ = f" {contradicting:,} samples are the same but for y." if contradicting else ""

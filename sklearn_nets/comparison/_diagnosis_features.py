@@ -71,7 +71,9 @@ def _in_range(values: np.ndarray) -> np.ndarray:
 
 def _check_leaking_features(comparison, X) -> Iterator[Finding]:
     y = np.asarray(comparison.y)
-    if y.ndim > 1 or X.shape[1] > MOST_COLUMNS or X.shape[1] < 2 or len(y) < 50:
+    if not comparison.problem.one_per_sample or X.shape[1] > MOST_COLUMNS or X.shape[1] < 2:
+        return
+    if len(y) < 50:
         return
     chosen = sample_rows(len(y), 5000)
     X, y = (X.iloc[chosen] if isinstance(X, pd.DataFrame) else X[chosen]), y[chosen]
@@ -132,7 +134,7 @@ def _is_number(column: pd.Series) -> bool:
 def check_neighbors(comparison, X) -> Iterator[Finding]:
     """Samples whose neighbors agree on another class, and whose models do, too."""
     classes, y = getattr(comparison.problem, "classes", None), np.asarray(comparison.y)
-    if y.ndim > 1 or classes is None or len(y) < 5 * N_NEIGHBORS:
+    if not comparison.problem.one_per_sample or classes is None or len(y) < 5 * N_NEIGHBORS:
         return
     if not isinstance(X, pd.DataFrame) and X.dtype.kind not in "buif":
         return

@@ -65,11 +65,11 @@ def _section(title, comparison, images) -> dict:
         "figures": figures(comparison),
         "everything": _everything(comparison),
         "findings": comparison.diagnose(),
-        "facts": {"n": described}
-        | {key: fact for key, fact in comparison.provenance.items() if key != "diagnosis"},
+        "facts": {"n": described} | comparison.provenance,
     }
-    if comparison.confusion_matrices:
+    if hasattr(problem, "classes"):
         section["per_class"] = _class_table(comparison)
+    if comparison.confusion_matrices:
         section["counted"] = problem.counted
         summed = {name: m.sum(axis=0) for name, m in comparison.confusion_matrices.items()}
         if len(problem.classes) <= MAX_MATRIX:
@@ -224,7 +224,9 @@ def _class_table(comparison) -> dict:
         for c in classes
     ]  # fmt: skip
     left_out = len(comparison.classes) - len(classes)
-    return {"names": names, "unit": comparison.problem.unit, "rows": rows, "left_out": left_out}
+    problem = comparison.problem
+    shown = {"names": names, "rows": rows, "left_out": left_out}
+    return shown | {"unit": problem.unit, "note": problem.class_note}
 
 
 def _matrix(name, matrix: np.ndarray, problem) -> dict:

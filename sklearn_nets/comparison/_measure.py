@@ -18,8 +18,10 @@ MAX_LATENCY_CALLS, MAX_LATENCY_SECONDS = 20, 0.02
 
 
 def take(X, indices):
-    """Some rows of X."""
-    return X.iloc[indices] if hasattr(X, "iloc") else X[indices]
+    """Some rows of X; of a list, which holds images of several sizes, a list."""
+    if hasattr(X, "iloc"):
+        return X.iloc[indices]
+    return X[indices] if hasattr(X, "shape") else [X[i] for i in indices]
 
 
 def fit_predict(model, X, problem, train, test) -> tuple[dict[str, float], Answer]:
@@ -128,7 +130,8 @@ def fitted_parts(model) -> Iterator:
         if hasattr(model, "steps"):
             model = model.steps[-1][1]
         else:
-            model = getattr(model, "best_estimator_", getattr(model, "estimator_", None))
+            inner = ("best_estimator_", "estimator_", "regressor_")
+            model = next((getattr(model, name) for name in inner if hasattr(model, name)), None)
 
 
 def count_parameters(model) -> int | None:

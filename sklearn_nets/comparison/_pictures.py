@@ -8,6 +8,8 @@ import zlib
 
 import numpy as np
 
+from .._utils.validation import is_ragged
+
 # One color per class in pictures of masks; the most frequent class shows the picture itself.
 COLORS = [
     "e6194b", "f58231", "ffe119", "bfef45", "3cb44b", "42d4f4",
@@ -67,8 +69,15 @@ def mask_overlays(comparison, images: np.ndarray, n_shown: int = 4) -> dict:
 
 
 def check_images(images, comparison) -> np.ndarray:
-    """One image for each sample, as (n, height, width) or (n, height, width, 3)."""
-    images, n = np.asarray(images), len(comparison.y)
+    """One image for each sample, as (n, height, width) or (n, height, width, 3); or their list."""
+    n = len(comparison.y)
+    if is_ragged(images) and len(images) == n:
+        return [_channels_last(np.asarray(image)[None])[0] for image in images]
+    images = np.asarray(images) if not is_ragged(images) else np.empty(len(images))
+    return _channels_last(images, n)
+
+
+def _channels_last(images, n=1):
     if images.ndim == 4 and images.shape[-1] not in (1, 3, 4) and images.shape[1] in (1, 3, 4):
         images = images.transpose(0, 2, 3, 1)
     channels = images.shape[3:] or (1,)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ._files import read_archive, write_archive
-from ._problems import choose_problem
+from ._problems import choose_problem, named_problem
 
 VERSION = 1
 PER_FOLD = ("predictions", "probabilities", "decision_values")
@@ -66,9 +66,8 @@ def load(cls, path):
             f"{path} is of version {contents['version']}, this package reads up to {VERSION}: "
             "update sklearn_nets."
         )
-    problem = choose_problem(
-        arrays["y"], contents["ignore_index"], (), contents["scoring"], contents["task"]
-    )
+    y = named_problem(contents["task"]).unpack(arrays["y"])
+    problem = choose_problem(y, contents["ignore_index"], (), contents["scoring"], contents["task"])
     names, n_folds = contents["names"], contents["n_folds"]
 
     def per_fold(part):

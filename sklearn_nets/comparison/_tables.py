@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 WORDS = {"iou": "IoU", "roc": "ROC", "auc": "AUC", "r2": "R²", "mae": "MAE", "rmse": "RMSE",
-         "f1": "F1", "brier": "Brier"}  # fmt: skip
+         "f1": "F1", "brier": "Brier", "map": "mAP", "map_50": "mAP@0.5"}  # fmt: skip
 
 
 def label(metric: str) -> str:
     """Words for the name of a metric or a column: ``"mean_iou"`` is ``"mean IoU"``."""
-    return " ".join(WORDS.get(word, word) for word in metric.split("_"))
+    return WORDS.get(metric) or " ".join(WORDS.get(word, word) for word in metric.split("_"))
 
 
 def seconds(value: float) -> str:

@@ -9,6 +9,14 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
+from ._image_files import existing_folder, name_files, open_image
+
+KEYS = {
+    "images": ("id", "height", "width"),
+    "categories": ("id", "name"),
+    "annotations": ("image_id", "category_id", "bbox"),
+}
+
 
 def from_coco(annotations: str | Path | dict, image_folder: str | Path | None = None) -> Bunch:
     """Read boxes, and images if their folder is given, from a file in COCO's format.
@@ -45,7 +53,10 @@ def from_coco(annotations: str | Path | dict, image_folder: str | Path | None = 
     ImportError
         If images are to be read and pillow is not installed.
     ValueError
-        If a part is missing, or an annotation names an image or a category that is not there.
+        If a part is missing, an annotation names an image or a category that is not there, or an
+        image has another size than the file says.
+    FileNotFoundError
+        If images are missing.
 
     See Also
     --------
@@ -58,23 +69,21 @@ def from_coco(annotations: str | Path | dict, image_folder: str | Path | None = 
     >>> from_coco(to_coco(y, sizes=[(20, 30)])).target[0]["labels"].tolist()
     ['cell']
     """
-    if not isinstance(annotations, dict):
-        annotations = json.loads(Path(annotations).read_text(encoding="utf-8"))
-    parts = ("images", "categories", "annotations")
-    missing = [part for part in parts if part not in annotations]
-    if missing:
-        raise ValueError(f"COCO's format has {', '.join(parts)}; {', '.join(missing)} is missing.")
+    annotations, source = _read_json(annotations)
+    _check_parts(annotations, source)
     images = sorted(annotations["images"], key=lambda image: image["id"])
     names = {c["id"]: c["name"] for c in sorted(annotations["categories"], key=lambda c: c["id"])}
     boxes = {image["id"]: [] for image in images}
     for i, annotation in enumerate(annotations["annotations"]):
         for what, ids in (("image", boxes), ("category", names)):
-            if annotation[f"{what}_id"] not in ids:
+            own = annotation[f"{what}_id"]
+            if own not in ids:
                 raise ValueError(
-                    f"Annotation number {i} belongs to {what} {annotation[f'{what}_id']}, which "
-                    "the file does not hold."
+                    f"{source}: annotation number {i} belongs to {what} {own}, which the "
+                    "file does not hold."
                 )
         if not annotation.get("iscrowd", 0):
+            _check_box(annotation["bbox"], i, source)
             x, y, width, height = annotation["bbox"]
             label = names[annotation["category_id"]]
             boxes[annotation["image_id"]].append(((x, y, x + width, y + height), label))
@@ -82,7 +91,7 @@ def from_coco(annotations: str | Path | dict, image_folder: str | Path | None = 
     target = [_cut(boxes[image["id"]], size) for image, size in zip(images, sizes)]
     file_names = [image.get("file_name", str(image["id"])) for image in images]
     return Bunch(
-        images=None if image_folder is None else _read_images(Path(image_folder), file_names),
+        images=None if image_folder is None else _read_images(image_folder, file_names, sizes),
         target=target,
         sizes=sizes,
         file_names=file_names,
@@ -179,13 +188,65 @@ def _cut(rows, size) -> dict:
     return {"boxes": boxes[kept], "labels": labels[kept]}
 
 
-def _read_images(folder, file_names):
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError("from_coco needs pillow to read images: pip install pillow.") from error
+def _read_images(folder, file_names, sizes):
+    folder = existing_folder(folder)
+    missing = [name for name in file_names if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(file_names)} images are not in {folder}: {name_files(missing)}"
+        )
     images = []
-    for name in file_names:
-        with Image.open(folder / name) as image:
-            images.append(np.asarray(image.convert("RGB")))
+    for name, size in zip(file_names, sizes):
+        try:
+            with open_image(folder / name) as image:
+                images.append(np.asarray(image.convert("RGB")))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{folder / name} cannot be read: {error}") from error
+        if images[-1].shape[:2] != tuple(size):
+            found = " x ".join(map(str, images[-1].shape[:2]))
+            raise ValueError(
+                f"{folder / name} is {found} pixels (height x width), and the boxes were drawn on "
+                f"{size[0]} x {size[1]}. Correct the image or its height and width."
+            )
     return np.stack(images) if len({image.shape for image in images}) == 1 else images
+
+
+def _read_json(annotations) -> tuple[dict, str]:
+    """What a file holds, and its name in messages."""
+    if isinstance(annotations, dict):
+        return annotations, "annotations"
+    path = Path(annotations)
+    if not path.is_file():
+        kind = "is a folder, expected a JSON file" if path.exists() else "does not exist"
+        raise FileNotFoundError(f"{path} {kind}. Check the path (from {Path.cwd()}).")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON file in COCO's format: {error}") from error
+    return found, str(path)
+
+
+def _check_parts(annotations, source) -> None:
+    """Refuse what lacks a part, or an entry that lacks a key."""
+    missing = [p for p in KEYS if not isinstance(annotations, dict) or p not in annotations]
+    if missing:
+        raise ValueError(
+            f"{source}: COCO's format has {', '.join(KEYS)}; {', '.join(missing)} is missing."
+        )
+    for part, keys in KEYS.items():
+        for i, entry in enumerate(annotations[part]):
+            lacking = [key for key in keys if key not in entry]
+            if lacking:
+                raise ValueError(f"{source}: number {i} of {part} lacks {', '.join(lacking)}.")
+
+
+def _check_box(box, i, source) -> None:
+    try:
+        values = np.asarray(box, dtype=float)
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if values.shape != (4,) or not np.isfinite(values).all():
+        raise ValueError(
+            f"{source}: annotation number {i} has the bbox {box!r}, expected x, y, width and "
+            "height in pixels."
+        )

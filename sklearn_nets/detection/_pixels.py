@@ -46,6 +46,8 @@ class PixelDetector(DetectorMixin, MetaEstimatorMixin, BaseEstimator):
     ----------
     pixels_ : PixelClassifier
         The fitted segmenter; it predicts 0 for the background and i + 1 for ``classes_[i]``.
+    estimator_ : classifier
+        The fitted classifier of pixels.
     classes_ : ndarray of shape (n_classes,)
         The labels of boxes.
     n_channels_in_ : int
@@ -117,6 +119,7 @@ class PixelDetector(DetectorMixin, MetaEstimatorMixin, BaseEstimator):
             estimator, patch_size=self.patch_size, max_pixels=self.max_pixels,
             ignore_index=OUTSIDE, random_state=self.random_state,
         ).fit(X, masks, weight)  # fmt: skip
+        self.estimator_ = self.pixels_.estimator_
         return self
 
     def _predict_boxes(self, X):

@@ -27,16 +27,29 @@ class Matches(NamedTuple):
     ----------
     scores : ndarray of shape (n_predictions,)
     hits : ndarray of shape (n_thresholds, n_predictions), bool
-    weight : ndarray of shape (n_predictions,)
-        Of their images.
-    n_true : float
-        True boxes, each counted by the weight of its image.
+    images : ndarray of shape (n_predictions,)
+        The positions of their images.
+    true : ndarray of shape (n_images,)
+        The number of true boxes in each image.
     """
 
     scores: np.ndarray
     hits: np.ndarray
-    weight: np.ndarray
-    n_true: float
+    images: np.ndarray
+    true: np.ndarray
+
+    def average_precision(self, weight: np.ndarray) -> float:
+        """The mean over thresholds, for weights of the images; NaN without any true box."""
+        n_true, own, values = weight @ self.true, weight[self.images], []
+        if not n_true:
+            return np.nan
+        for hits in self.hits:
+            hit, miss = np.cumsum(hits * own), np.cumsum(~hits * own)
+            precision = hit / np.maximum(hit + miss, np.spacing(1))
+            precision = np.maximum.accumulate(precision[::-1])[::-1]
+            at = np.searchsorted(hit / n_true, RECALLS, side="left")
+            values.append(np.append(precision, 0.0)[at].mean())
+        return float(np.mean(values))
 
 
 def mean_average_precision_score(
@@ -90,8 +103,10 @@ def mean_average_precision_score(
     0.7
     """
     thresholds = np.atleast_1d(np.asarray(iou_threshold, dtype=float))
-    matches = match_boxes(y_true, y_pred, thresholds, sample_weight)
-    scores = [_average_precision(m) for m in matches.values() if m.n_true > 0]
+    matches, n_images = match_boxes(y_true, y_pred, thresholds)
+    weight = _weight_of_images(sample_weight, n_images)
+    scores = [m.average_precision(weight) for m in matches.values()]
+    scores = [score for score in scores if not np.isnan(score)]
     return float(np.mean(scores)) if scores else float("nan")
 
 
@@ -122,54 +137,58 @@ def box_scores(y_true, y_pred, *, iou_threshold=0.5, score_threshold=0.5, sample
     >>> scores["precision"], scores["recall"]
     (array([1.]), array([0.5]))
     """
-    matches = match_boxes(y_true, y_pred, np.array([float(iou_threshold)]), sample_weight)
-    rows = []
+    matches, n_images = match_boxes(y_true, y_pred, np.array([float(iou_threshold)]))
+    weight, rows = _weight_of_images(sample_weight, n_images), []
     for m in matches.values():
-        accepted = m.weight * (m.scores >= score_threshold)
+        accepted = weight[m.images] * (m.scores >= score_threshold)
         hits, n_predicted = float(accepted @ m.hits[0]), float(accepted.sum())
+        n_true = float(weight @ m.true)
         precision = hits / n_predicted if n_predicted else 0.0
-        recall = hits / m.n_true if m.n_true else 0.0
-        f1 = 2 * hits / (n_predicted + m.n_true) if n_predicted + m.n_true else 0.0
-        average = _average_precision(m) if m.n_true else np.nan
-        rows.append((precision, recall, f1, average, m.n_true, n_predicted))
+        recall = hits / n_true if n_true else 0.0
+        f1 = 2 * hits / (n_predicted + n_true) if n_predicted + n_true else 0.0
+        rows.append((precision, recall, f1, m.average_precision(weight), n_true, n_predicted))
     names = ("precision", "recall", "f1", "average_precision", "support", "n_predicted")
     columns = np.array(rows, dtype=float).reshape(-1, len(names)).T
     return {"classes": np.array(list(matches)), **dict(zip(names, columns))}
 
 
-def match_boxes(y_true, y_pred, thresholds, sample_weight=None) -> dict:
-    """Match predictions to true boxes, for every class of either: its `Matches`."""
+def _weight_of_images(sample_weight, n_images: int) -> np.ndarray:
+    weight = validate_weight(sample_weight, n_images)
+    return np.ones(n_images) if weight is None else weight
+
+
+def match_boxes(y_true, y_pred, thresholds) -> tuple[dict, int]:
+    """Match predictions to true boxes: the `Matches` of every class, and the number of images."""
     true, found = read_boxes(y_true, len(y_pred)), read_boxes(y_pred, len(y_true), scores=True)
     if len(true) != len(found):
         raise ValueError(
             f"y_true holds the boxes of {len(true)} images, y_pred those of {len(found)}. Pass one "
             "dict of boxes for each image in both."
         )
-    weight = validate_weight(sample_weight, len(true))
-    weight = np.ones(len(true)) if weight is None else weight
     labels = [image["labels"] for image in true + found if len(image["labels"])]
     classes = np.unique(np.concatenate(labels)) if labels else np.array([])
-    return {c: _match_class(true, found, c, thresholds, weight) for c in classes.tolist()}
+    matches = {c: _match_class(true, found, c, thresholds) for c in classes.tolist()}
+    return matches, len(true)
 
 
-def _match_class(true, found, label, thresholds, weight) -> Matches:
-    scores, hits, weights, n_true = [], [], [], 0.0
-    for t, f, w in zip(true, found, weight):
+def _match_class(true, found, label, thresholds) -> Matches:
+    scores, hits, images, n_true = [], [], [], np.zeros(len(true), int)
+    for i, (t, f) in enumerate(zip(true, found)):
         boxes = t["boxes"][t["labels"] == label]
         own = f["labels"] == label
-        n_true += w * len(boxes)
+        n_true[i] = len(boxes)
         if not own.any():
             continue
         order = np.argsort(-f["scores"][own], kind="stable")[:MAX_DETECTIONS]
         scores.append(f["scores"][own][order])
         hits.append(match_image(boxes, f["boxes"][own][order], thresholds))
-        weights.append(np.full(len(order), w))
+        images.append(np.full(len(order), i))
     if not scores:
-        return Matches(np.empty(0), np.empty((len(thresholds), 0), bool), np.empty(0), n_true)
+        return Matches(np.empty(0), np.empty((len(thresholds), 0), bool), np.empty(0, int), n_true)
     scores = np.concatenate(scores)
     order = np.argsort(-scores, kind="stable")
     hits = np.concatenate(hits, axis=1)[:, order]
-    return Matches(scores[order], hits, np.concatenate(weights)[order], n_true)
+    return Matches(scores[order], hits, np.concatenate(images)[order], n_true)
 
 
 def match_image(true, found, thresholds) -> np.ndarray:
@@ -201,16 +220,9 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(both, union, out=np.zeros(both.shape), where=union > 0)
 
 
-def _average_precision(m: Matches) -> float:
-    """The mean over thresholds."""
-    values = []
-    for hits in m.hits:
-        hit, miss = np.cumsum(hits * m.weight), np.cumsum(~hits * m.weight)
-        precision = hit / np.maximum(hit + miss, np.spacing(1))
-        precision = np.maximum.accumulate(precision[::-1])[::-1]
-        at = np.searchsorted(hit / m.n_true, RECALLS, side="left")
-        values.append(np.append(precision, 0.0)[at].mean())
-    return float(np.mean(values))
+def holds_boxes(y) -> bool:
+    """Whether y holds a dict of boxes for each image."""
+    return len(y) > 0 and all(hasattr(image, "keys") and "boxes" in image for image in y)
 
 
 def read_boxes(y, n_samples: int | None = None, scores: bool = False) -> list[dict]:

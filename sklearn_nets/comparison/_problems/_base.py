@@ -44,12 +44,16 @@ class Problem(ABC):
         The metrics that the short tables show.
     plots : tuple of str
         The kinds of figures that the page shows.
+    one_per_sample : bool
+        Whether a sample has a single label or amount.
     """
 
     name: ClassVar[str]
     unit_of_cases: ClassVar[str] = "samples"
     default_metric: ClassVar[str]
     default_shown: ClassVar[tuple[str, ...]]
+    class_note: ClassVar[str] = ""  # what the page says of the table of classes
+    one_per_sample: ClassVar[bool] = False  # whether a sample has one label, or one amount
     estimator_type: ClassVar[str | None] = None  # in scikit-learn's tags
     plots: ClassVar[tuple[str, ...]] = ("loss", "score", "learning_curve", "cost")
 
@@ -87,6 +91,15 @@ class Problem(ABC):
     @abstractmethod
     def describe(self) -> str:
         """What is judged, in a few words."""
+
+    @abstractmethod
+    def errors(self, y, predicted) -> np.ndarray:
+        """How wrong each answer is, of shape (n_samples,), 0 where it is right."""
+
+    def says_the_same(self, predicted) -> bool:
+        """Whether all samples have the same answer, as those of dummies have."""
+        predicted = np.asarray(predicted)
+        return bool(np.all(predicted == predicted.flat[0]))
 
     def read_predictions(self, predicted) -> Any:
         """What ``predict`` returned, on the host."""
@@ -143,11 +156,12 @@ class Problem(ABC):
         return {}
 
     def pack(self, answers: list) -> np.ndarray:
-        """Predictions of one fold as an array that numpy stores without pickle."""
+        """Predictions of one fold, or targets, as an array that numpy stores without pickle."""
         return np.array(list(answers)) if answers.dtype == object else answers
 
-    def unpack(self, array: np.ndarray):
-        """The predictions again, from what `pack` made."""
+    @staticmethod
+    def unpack(array: np.ndarray):
+        """The predictions, or targets, again from what `pack` made."""
         return array
 
     def tags(self) -> Tags:

@@ -27,6 +27,7 @@ class Classification(LabelProblem):
     """One label for each sample."""
 
     name = "classification"
+    one_per_sample = True
     estimator_type = "classifier"
     default_metric = "accuracy"
     default_shown = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
@@ -126,6 +127,9 @@ class Classification(LabelProblem):
         log_loss = -np.log(np.clip(p[np.arange(len(p)), true], eps, 1 - eps))
         brier = np.sum((p - np.eye(p.shape[1])[true]) ** 2, axis=1)
         return np.stack([log_loss, brier / 2 if len(self.classes) <= 2 else brier], axis=1)
+
+    def errors(self, y, predicted):
+        return (predicted != y).astype(float)
 
     def right(self, evidence):
         return evidence.answer.predicted == evidence.y

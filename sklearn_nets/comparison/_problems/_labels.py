@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from ...metrics import confusion_matrix
-from ._base import Problem
+from .._bootstrap import bca_interval, bootstrap_sums
+from ._base import Problem, interval_columns
 
 
 def split_counts(sums: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -51,6 +52,25 @@ def averaged(sums, *, n_classes: int, score: str, average: str):
     return ratio((values * weights).sum(axis=-1), weights.sum(axis=-1))
 
 
+def class_columns(cases, n_classes: int, scores, n_repeats: float, confidence: float) -> dict:
+    """Columns of scores of every class, with their intervals by the bootstrap over the cases."""
+    total, resampled = cases.sum(axis=0), bootstrap_sums(cases)
+    if n_repeats > 1:  # an image that was tested r times is evidence of one image
+        resampled = total + (resampled - total) * np.sqrt(n_repeats)
+    columns = {}
+    for score in scores:
+        observed, resamples, without_one = (
+            class_ratio(*split_counts(sums, n_classes), score)
+            for sums in (total, resampled, total - cases)
+        )
+        intervals = [
+            bca_interval(observed[c], resamples[:, c], without_one[:, c], confidence)
+            for c in range(n_classes)
+        ]
+        columns |= interval_columns(score, observed, *np.array(intervals).T)
+    return columns
+
+
 def hit_rate(sums, *, n_classes: int):
     """Accuracy: hits over all."""
     hits, _, true = split_counts(sums, n_classes)
@@ -60,7 +80,7 @@ def hit_rate(sums, *, n_classes: int):
 class LabelProblem(Problem):
     """Labels of samples or of pixels: most is read off confusion matrices."""
 
-    unit: ClassVar[str]  # what a confusion matrix counts
+    unit: ClassVar[str]  # of which a class has so many
     counted: ClassVar[str]  # how the page shows it
     class_scores: ClassVar[tuple[str, ...]] = ("precision", "recall", "f1")
 
@@ -75,6 +95,11 @@ class LabelProblem(Problem):
 
     def _hit_rate(self):
         return partial(hit_rate, n_classes=len(self.classes))
+
+    def count_classes(self) -> np.ndarray:
+        """How often every class occurs in each sample, of shape (n_samples, n_classes)."""
+        flat = self.y.reshape(len(self.y), -1)
+        return np.stack([np.count_nonzero(flat == c, axis=1) for c in self.classes], axis=1)
 
     def confusion(self, evidence):
         if "confusion" not in evidence._kept:

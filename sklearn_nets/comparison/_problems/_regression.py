@@ -31,6 +31,7 @@ class Regression(Problem):
     """One amount for each sample."""
 
     name = "regression"
+    one_per_sample = True
     estimator_type = "regressor"
     default_metric = "r2"
     default_shown = ("r2", "mae", "rmse")
@@ -79,6 +80,9 @@ class Regression(Problem):
                 f"{predicted.shape} of dtype {predicted.dtype}."
             )
         return super().judge(evidence, names)
+
+    def errors(self, y, predicted):
+        return (predicted - y) ** 2.0
 
     def cases(self, evidence):
         # Centered, so that squares of large amounts with a small spread keep their digits.

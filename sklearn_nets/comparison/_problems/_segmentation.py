@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, RepeatedKFold
 
-from .._bootstrap import bca_interval, bootstrap_sums
 from .._metrics import SumMetric
 from .._pictures import mask_overlays
-from ._base import class_frame, interval_columns
-from ._labels import LabelProblem, class_counts, class_ratio, split_counts
+from ._base import class_frame
+from ._labels import LabelProblem, class_columns, class_counts, split_counts
 
 
 class Segmentation(LabelProblem):
@@ -66,23 +65,15 @@ class Segmentation(LabelProblem):
         return np.hstack([np.bincount(c, minlength=n * k).reshape(n, k) for c in counted])
 
     def class_table(self, evidence, n_repeats, confidence):
-        k = len(self.classes)
-        cases = np.concatenate([e.cases for e in evidence])
-        total, resampled = cases.sum(axis=0), bootstrap_sums(cases)
-        if n_repeats > 1:  # an image that was tested r times is evidence of one image
-            resampled = total + (resampled - total) * np.sqrt(n_repeats)
-        columns = {}
-        for score in self.class_scores:
-            observed, resamples, without_one = (
-                class_ratio(*split_counts(sums, k), score)
-                for sums in (total, resampled, total - cases)
-            )
-            intervals = [
-                bca_interval(observed[c], resamples[:, c], without_one[:, c], confidence)
-                for c in range(k)
-            ]
-            columns |= interval_columns(score, observed, *np.array(intervals).T)
-        return class_frame(self.classes, columns, split_counts(total, k)[2])
+        k, cases = len(self.classes), np.concatenate([e.cases for e in evidence])
+        columns = class_columns(cases, k, self.class_scores, n_repeats, confidence)
+        return class_frame(self.classes, columns, split_counts(cases.sum(axis=0), k)[2])
+
+    def errors(self, y, predicted):
+        """The share of wrong pixels."""
+        judged = np.ones(y.shape, bool) if self.ignore_index is None else y != self.ignore_index
+        wrong = (predicted != y) & judged
+        return wrong.sum(axis=(1, 2)) / np.maximum(judged.sum(axis=(1, 2)), 1)
 
     def cell_text(self, count, share):
         return "<1" if share < 0.005 else f"{100 * share:.0f}"
