@@ -62,7 +62,7 @@ class ImageTrainingMixin:
     batch_size: int | str = parameter(
         "auto", [StrOptions({"auto"}), POSITIVE_INT],
         """Images in a mini-batch; 'auto' makes about 32 batches of the data, of 8 to 128 images
-        each (8 at most for masks). Rows that stand for no image: min(200, n_samples).""",
+        each (4 to 8 for masks). Rows that stand for no image: min(200, n_samples).""",
     )  # fmt: skip
     learning_rate: str = parameter(
         "onecycle", [StrOptions({"constant", "invscaling", "adaptive", "onecycle"})],
@@ -95,6 +95,7 @@ class ImageTrainingMixin:
         rounding.""",
     )  # fmt: skip
 
+    _min_batch_size: ClassVar[int] = 8
     _max_batch_size: ClassVar[int] = 128
     # of adam and adamw, along one cycle, for the own net; sgd takes 75 times as much
     _peak_learning_rate: ClassVar[float] = 4e-3
@@ -116,7 +117,8 @@ class ImageTrainingMixin:
     def _batch_size(self, n_samples):
         if self.batch_size != "auto" or self._is_tabular():
             return super()._batch_size(n_samples)
-        about = min(max(2 ** round(math.log2(n_samples / 32)), 8), self._max_batch_size)
+        about = 2 ** round(math.log2(n_samples / 32))
+        about = min(max(about, self._min_batch_size), self._max_batch_size)
         return math.ceil(n_samples / max(1, round(n_samples / about)))  # the last is not a stump
 
     def _learning_rate(self):

@@ -29,7 +29,7 @@ def digits(random_state: int = 0):
     from ..svm import LinearSVC
     from ..vision import CNNClassifier, ViTClassifier
 
-    image = {"image_shape": (1, 8, 8), "learning_rate": "onecycle", "random_state": random_state}
+    image = {"image_shape": (1, 8, 8), "random_state": random_state}
     estimators = {
         "kNN": make_pipeline(MinMaxScaler(), KNeighborsClassifier(3)),
         "linear SVM": make_pipeline(MinMaxScaler(), LinearSVC(C=0.1, random_state=random_state)),
@@ -37,12 +37,8 @@ def digits(random_state: int = 0):
             MinMaxScaler(),
             MLPClassifier(learning_rate_init=0.005, tol=1e-3, random_state=random_state),
         ),
-        "CNN": make_pipeline(
-            CNNClassifier(max_iter=15, batch_size=64, learning_rate_init=0.004, **image)
-        ),
-        "ViT": make_pipeline(
-            ViTClassifier(depth=3, max_iter=25, batch_size=64, learning_rate_init=0.003, **image)
-        ),
+        "CNN": make_pipeline(CNNClassifier(max_iter=8, **image)),
+        "ViT": make_pipeline(ViTClassifier(depth=2, max_iter=10, **image)),
     }
     return estimators, *load_digits(return_X_y=True)
 
@@ -74,12 +70,11 @@ def scenes(random_state: int = 0, n_samples: int = 120):
     estimators = {
         "kNN": PixelClassifier(KNeighborsClassifier(), **pixels),
         "linear SVM": PixelClassifier(svm, **pixels),
-        "SegmentationNet": SegmentationNet(
-            max_iter=20, batch_size=4, learning_rate="onecycle", learning_rate_init=0.003,
-            random_state=random_state,
-        ),
-    }  # fmt: skip
-    data = make_digit_scenes(n_samples, random_state=random_state)
+        "SegmentationNet": SegmentationNet(random_state=random_state),
+    }
+    data = make_digit_scenes(
+        n_samples, image_size=(48, 48), n_digits=(2, 4), random_state=random_state
+    )
     return estimators, data.images, np.array(data.class_names)[data.masks]
 
 

@@ -34,8 +34,8 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
 
     A U-Net: an encoder, a decoder that fuses its maps of every resolution, and a head. The defaults
     are a recipe that needs no tuning: cross-entropy and Dice loss, AdamW along one cycle, batches
-    of eight images, and an augmentation that zooms, changes brightness and contrast, and mirrors
-    where the training data shows that labels bear it.
+    of four to eight images, and an augmentation that zooms, changes brightness and contrast, and
+    mirrors where the training data shows that labels bear it.
     Images are read as (n, channels, height, width), (n, height, width) for gray ones or (n,
     height, width, channels) with 1, 3 or 4 channels, uint8 or floating point; masks as (n, height,
     width), integers or strings. Sizes that the encoder cannot halve are padded inside and cropped
@@ -125,7 +125,10 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         where tiles overlap by a quarter; None takes images as a whole.""",
     )  # fmt: skip
 
+    max_iter: int = parameter(40, [POSITIVE_INT], "Number of epochs, passes over the data.")
+
     _predict_batch_size: ClassVar[int] = 32
+    _min_batch_size: ClassVar[int] = 4
     _max_batch_size: ClassVar[int] = 8
     _peak_learning_rate: ClassVar[float] = 2e-3
 
