@@ -280,7 +280,7 @@ def test_the_page_shows_true_and_predicted_boxes(tmp_path):
     assert page.count('<rect class="hit"') == hits
     assert page.count('<rect class="miss"') == drawn - hits
     assert page.count("<image id=") == 4
-    assert page.count("<use href=") == 12
+    assert page.count('<use href="#picture-') == 12
     assert "Precision and recall per class" in page
     assert "if its score is at least 0.5" in page
 
