@@ -62,6 +62,7 @@ def test_every_model_of_a_line_up_fits_and_predicts(X, y, names):
 
 
 @pytest.mark.parametrize("several_sizes", [False, True])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_every_detector_of_a_line_up_fits_and_predicts(several_sizes):
     X, y = squares(6, size=24, most=1)
     X = [image[:, : 23 if i == 0 else 24] for i, image in enumerate(X)] if several_sizes else X

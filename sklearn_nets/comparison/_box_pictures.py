@@ -9,7 +9,7 @@ from ._pictures import png, to_rgb
 
 
 def box_overlays(comparison, images, score_threshold: float, n_shown: int = 4) -> dict:
-    """Images of the first test fold, those with boxes first: truth, and every estimator's boxes.
+    """Images of the first test fold, those with boxes first: the truth, and what was found.
 
     Parameters
     ----------

@@ -98,8 +98,9 @@ class Faces:
         title : str, default="Comparison"
             The heading.
         images : array-like of shape (n_samples, height, width) or (n_samples, height, width, 3), \
-                optional
-            Pictures of the samples, to show the most misclassified (labels) or the first (masks).
+                or list of such images, optional
+            Pictures of the samples, to show the most misclassified (labels) or the first (masks,
+            boxes).
         """
         _html.write_html(path, [(title, self, images)])
 

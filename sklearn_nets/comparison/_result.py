@@ -94,7 +94,7 @@ class Comparison(Faces):
 
     @property
     def y(self) -> np.ndarray:
-        """The truth, of shape (n_samples,) or (n_samples, height, width)."""
+        """The truth, of shape (n_samples,) or (n_samples, height, width); of boxes, dicts."""
         return self.problem.y
 
     @property
@@ -235,14 +235,16 @@ class Comparison(Faces):
         Parameters
         ----------
         confidence : float, default=0.95
-            The level of the intervals: Wilson's of labels, of masks the bootstrap over images.
+            The level of the intervals: Wilson's of labels, of masks and boxes the bootstrap over
+            images.
 
         Returns
         -------
         DataFrame
             Indexed by estimator and class: ``precision``, ``recall``, ``f1``, for masks ``iou``,
-            each followed by ``<score>_low`` and ``<score>_high``; and ``support``, the number of
-            samples (pixels) of that class in the test folds.
+            for boxes ``average_precision`` (at an IoU of 0.5), each followed by ``<score>_low`` and
+            ``<score>_high``; and ``support``, the number of samples (pixels, boxes) of that class
+            in the test folds. Of predicted boxes those of a score of at least 0.5 are counted.
 
         Raises
         ------
