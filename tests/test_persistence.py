@@ -1,7 +1,10 @@
 """Fitted nets through files, copies and caches."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 
 import joblib
 import numpy as np
@@ -77,6 +80,28 @@ def test_hashes_are_those_of_copies_and_do_not_change_by_predicting(fitted):
     assert joblib.hash(model) == before
     assert joblib.hash(copy.deepcopy(model)) == before
     assert joblib.hash(pickle.loads(pickle.dumps(model))) == before
+
+
+def test_hashes_do_not_depend_on_the_hashes_of_strings():
+    """Those are drawn anew in each process, and order the sets in which modules keep names."""
+    code = """
+import joblib
+from sklearn.datasets import load_wine
+from sklearn_nets import MemoryClassifier
+memory = MemoryClassifier(width=8, max_iter=1, random_state=0)
+print(joblib.hash(memory.fit(*load_wine(return_X_y=True)).net_.__getstate__()["tensors"]))
+"""
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(3)
+    }
+    assert len(hashes) == 1
 
 
 def test_memory_hits(tmp_path):

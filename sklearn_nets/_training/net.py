@@ -17,6 +17,13 @@ HOLDS_TENSORS = ("module_", "criterion_", "optimizer_")
 ACCELERATOR_BATCH_FACTOR = 8  # more samples in one forward pass hide the launches of its kernels
 
 
+class SortedNames(set):
+    """A set whose pickle does not depend on the hashes of its members or on their order."""
+
+    def __reduce__(self):
+        return SortedNames, (sorted(self),)
+
+
 class Net(skorch.NeuralNet):
     """What an estimator keeps as `net_`.
 
@@ -43,6 +50,7 @@ class Net(skorch.NeuralNet):
                 items = list(named.items())
                 named.clear()
                 named.update((sys.intern(name), value) for name, value in items)
+            m._non_persistent_buffers_set = SortedNames(m._non_persistent_buffers_set)
         super().__init__(module, **kwargs)
         self.input_dtype = input_dtype
         self.autocast_dtype = autocast_dtype
