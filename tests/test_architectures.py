@@ -22,6 +22,7 @@ from sklearn_nets import (
     ViTClassifier,
     make_digit_scenes,
 )
+from sklearn_nets.modules.augment import RandomFlipShift
 from sklearn_nets.modules.registry import build_architecture, read_weights
 
 timm = pytest.importorskip("timm")
@@ -259,5 +260,10 @@ def test_test_time_flip_is_the_mean_of_both(scenes):
         z = (module(x) + module(x.flip(3)).flip(3)) / 2
     model.set_params(test_time_flip=True)
     assert_allclose(model.predict_proba(images), z.softmax(1), rtol=1e-4, atol=1e-6)
-    cnn = CNNClassifier((4,), test_time_flip=True, **FAST).fit(X, Y)
-    assert_allclose(cnn.predict_proba(X), cnn.predict_proba(X[:, :, ::-1]), rtol=1e-4, atol=1e-6)
+    for options in ({"test_time_flip": True}, {"augment": RandomFlipShift(0.5, 0)}):
+        cnn = CNNClassifier((4,), **{**FAST, **options}).fit(X, Y)
+        assert cnn.mirrored_ == ("augment" in options)
+        P = cnn.predict_proba(X)
+        assert_allclose(P, cnn.predict_proba(X[:, :, ::-1]), rtol=1e-4, atol=1e-6)
+        cnn.set_params(test_time_flip=False)
+        assert not np.allclose(cnn.predict_proba(X), P, atol=1e-6)

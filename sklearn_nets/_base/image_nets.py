@@ -160,10 +160,16 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
         None, [StrOptions({"backbone"}), None],
         "'backbone' trains the last layer alone (linear probing).",
     )  # fmt: skip
-    test_time_flip: bool = parameter(
-        False, ["boolean"],
-        "Whether `predict` averages the outputs of an image and of its mirror image.",
+    test_time_flip: bool | str = parameter(
+        "auto", [StrOptions({"auto"}), "boolean"],
+        """Whether `predict` and `features` average over an image and its mirror image, in twice the
+        time; 'auto' does where training images were mirrored (`mirrored_`).""",
     )  # fmt: skip
+
+    def _augmentation(self, source, random_state):
+        augmentation = super()._augmentation(source, random_state)
+        self.mirrored_ = bool(getattr(augmentation, "hflip", 0))
+        return augmentation
 
     @abstractmethod
     def _make_architecture(self) -> nn.Module:
@@ -207,7 +213,7 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
 
     def _forward_batches(self, data, through=None):
         plain = super()._forward_batches(data, through)
-        if not self.test_time_flip:
+        if not (self.mirrored_ if self.test_time_flip == "auto" else self.test_time_flip):
             return plain
         mirrored = self.net_.forward_batches(
             data, self._predict_batch_size, through, lambda batch: batch.flip(3)

@@ -191,7 +191,7 @@ class Preparation(NetParameters, ABC):
             weight=weight,
             predict=self._task.predict,
             score=self._task.score_encoded,
-            batch_size=self._predict_batch_size,
+            forward=self._forward_batches,
         )
 
     def _batch_size(self, n_samples):

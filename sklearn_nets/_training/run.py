@@ -35,8 +35,8 @@ class EvalSet:
         Encoded predictions of raw outputs.
     score : callable(target, prediction, weight) -> float
         The greater the better.
-    batch_size : int
-        Samples of one forward pass.
+    forward : callable(X) -> iterator of tensors
+        Raw outputs of consecutive batches, as for predictions.
     """
 
     data: Data
@@ -44,13 +44,13 @@ class EvalSet:
     weight: np.ndarray | None
     predict: Callable
     score: Callable
-    batch_size: int
+    forward: Callable
 
     def evaluate(self, net: Net, report_factor: float) -> tuple[float, float]:
         """Score and loss, without penalty."""
         X, y, weight = self.data[:3]
         total, start, predictions = 0.0, 0, []
-        for z in net.forward_batches(X, self.batch_size):
+        for z in self.forward(X):
             batch = slice(start, start + len(z))
             losses = net.criterion_.per_sample(z, y[batch].to(z.device))
             total += losses.sum() if weight is None else losses @ weight[batch].to(z.device)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .._base.images import to_channels_first, validate_images
+from .._base.ragged import by_size, pad_images
 from .._utils.sklearn_compat import check_is_fitted
 from .._utils.validation import is_ragged
 from ..metrics import mean_average_precision_score
-from ..segmentation._ragged import by_size, pad_images
 
 
 class DetectorMixin:

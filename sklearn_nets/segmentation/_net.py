@@ -16,6 +16,7 @@ from .._base.images import to_channels_first, validate_images
 from .._base.masks import Segmentation, mask_classes, validate_masks
 from .._base.parameters import POSITIVE_INT, net_class, parameter
 from .._base.precision import image_precision
+from .._base.ragged import by_size, cut_tiles, forward_tiles, pad_images
 from .._utils.array_api import convert_like, is_tensor, to_numpy
 from .._utils.sklearn_compat import Interval, StrOptions, fit_context
 from .._utils.validation import check_target_given, is_ragged
@@ -23,7 +24,6 @@ from ..modules.augment import RandomZoom, labelled_patches, mirroring_keeps_targ
 from ..modules.segmenters import build_segmenter
 from ..modules.unet import UNet
 from ._base import SegmenterMixin
-from ._ragged import by_size, cut_tiles, forward_tiles, pad_images
 
 MIRROR_IMAGES = 200  # at most, whose patches tell whether labels bear mirroring
 
@@ -51,6 +51,8 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         The class labels, without `ignore_index`.
     n_channels_in_ : int
         Channels of the images of `fit`.
+    mirrored_ : bool
+        Whether training images were mirrored left to right.
     {fitted}
 
     Raises

@@ -11,11 +11,11 @@ from sklearn.utils import check_random_state
 
 from .._base.images import validate_images
 from .._base.masks import mask_classes, validate_masks
+from .._base.ragged import by_size
 from .._utils.array_api import to_numpy
 from .._utils.sklearn_compat import HasMethods, Interval, check_is_fitted, fit_context
 from .._utils.validation import is_ragged, validate_weight
 from ._base import SegmenterMixin
-from ._ragged import by_size
 
 
 class PixelClassifier(SegmenterMixin, MetaEstimatorMixin, BaseEstimator):

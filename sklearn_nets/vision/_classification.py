@@ -42,6 +42,8 @@ class CNNClassifier(CNNMixin, _ImageClassifier):
         The class labels.
     image_shape_ : tuple (channels, height, width)
         The images of `fit`; those of `predict` must have the same.
+    mirrored_ : bool
+        Whether training images were mirrored left to right.
     {fitted}
 
     Raises
@@ -89,6 +91,8 @@ class ViTClassifier(ViTMixin, _ImageClassifier):
         The class labels.
     image_shape_ : tuple (channels, height, width)
         The images of `fit`; those of `predict` must have the same.
+    mirrored_ : bool
+        Whether training images were mirrored left to right.
     {fitted}
 
     Raises

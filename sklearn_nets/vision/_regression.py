@@ -32,6 +32,8 @@ class CNNRegressor(CNNMixin, _ImageRegressor):
     ----------
     image_shape_ : tuple (channels, height, width)
         The images of `fit`; those of `predict` must have the same.
+    mirrored_ : bool
+        Whether training images were mirrored left to right.
     {fitted}
 
     Raises
@@ -71,6 +73,8 @@ class ViTRegressor(ViTMixin, _ImageRegressor):
     ----------
     image_shape_ : tuple (channels, height, width)
         The images of `fit`; those of `predict` must have the same.
+    mirrored_ : bool
+        Whether training images were mirrored left to right.
     {fitted}
 
     Raises

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from .._base.images import to_channels_first
 from .._utils.array_api import is_tensor, to_numpy
 from .._utils.validation import is_ragged
+from .images import to_channels_first
 
 OVERLAP = 4  # a tile shares a quarter of its side with the next one
 
