@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.model_selection import (
     GridSearchCV,
     KFold,
@@ -17,6 +18,7 @@ from sklearn.model_selection import (
     cross_validate,
     train_test_split,
 )
+from skorch.callbacks import EarlyStopping
 from small_boxes import assert_same_boxes, detector, squares
 
 from sklearn_nets import DetectionNet, RandomZoom
@@ -188,6 +190,21 @@ def test_validation_set_early_stopping_and_partial_fit(data):
         model.partial_fit(X[:2], [y[0], {"boxes": [[0, 0, 4, 4]], "labels": [9]}])
     with pytest.raises(ValueError, match="'balanced' is not supported by partial_fit"):
         detector(class_weight="balanced").partial_fit(X, y)
+
+
+def test_callbacks_of_skorch_and_of_scikit_learn_hear_its_epochs(data, capsys):
+    X, y = data
+    monitor = ScoringMonitor(scoring=get_scorer("map_50"))
+    stopper = EarlyStopping("train_loss", patience=1, threshold=10, sink=None)
+    model = detector(max_iter=4).set_callbacks(monitor, ProgressBar()).fit(X, y)
+    assert "DetectionNet" in capsys.readouterr().out
+    log = monitor.get_logs().data_as_pandas
+    scores = log[log.task_name == "epoch"].score
+    assert len(scores) == len(model.history_) == 4
+    assert scores.iloc[-1] == model.score(X, y)
+    stopped = detector(max_iter=4, callbacks=[stopper]).fit(X, y)  # of the same schedule
+    assert stopped.n_iter_ == 2
+    assert scores.iloc[1] == stopped.score(X, y)
 
 
 def test_twice_the_same_and_through_a_file(data):
