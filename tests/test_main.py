@@ -101,9 +101,10 @@ def test_compare_digits_prints_tables_and_writes_a_page(small, tmp_path, capsys,
     assert all(a in page.read_text(encoding="utf-8") for a in accuracies)
 
 
-def test_plain_compare_runs_all_jobs_into_one_page(small, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("folds", [[], ["--folds", "2"]])
+def test_plain_compare_runs_all_jobs_into_one_page(small, folds, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["compare", "--folds", "2"]) == 0
+    assert cli.main(["compare", *folds]) == 0
     assert small == [("digits", 0), ("scenes", 0), ("boxes", 0)]
     page = (tmp_path / "comparison.html").read_text(encoding="utf-8")
     assert "Digits" in page
@@ -114,6 +115,8 @@ def test_plain_compare_runs_all_jobs_into_one_page(small, tmp_path, monkeypatch,
     for metric in ("mean IoU", "mAP@0.5"):
         assert metric in page
         assert metric in out
+    assert out.count("over the folds") == (3 if folds else 1)
+    assert out.count("a test set of 4") == (0 if folds else 2)
 
 
 @pytest.mark.parametrize(
@@ -147,5 +150,5 @@ def test_help_names_every_option(capsys):
         word in out
         for word in ["digits", "scenes", "boxes", "--coco", "--output", "--folds", "--seed"]
     )
-    assert "(default: 5)" in out
+    assert "(default: 5;" in out
     assert "None" not in out

@@ -43,14 +43,14 @@ def digits(random_state: int = 0):
     return estimators, *load_digits(return_X_y=True)
 
 
-def scenes(random_state: int = 0, n_samples: int = 160):
+def scenes(random_state: int = 0, n_samples: int = 240):
     """Three segmenters, on digits pasted on photographs: a class for every pixel.
 
     Parameters
     ----------
     random_state : int, default=0
         Seeds the scenes and every estimator.
-    n_samples : int, default=160
+    n_samples : int, default=240
         How many scenes to make.
 
     Returns
@@ -77,14 +77,14 @@ def scenes(random_state: int = 0, n_samples: int = 160):
     return estimators, data.images, np.array(data.class_names)[data.masks]
 
 
-def boxes(random_state: int = 0, n_samples: int = 40):
+def boxes(random_state: int = 0, n_samples: int = 144):
     """Three detectors, on digits pasted on photographs: a box around every digit.
 
     Parameters
     ----------
     random_state : int, default=0
         Seeds the scenes and every estimator.
-    n_samples : int, default=40
+    n_samples : int, default=144
         How many scenes to make.
 
     Returns
