@@ -31,22 +31,29 @@ def masked_cross_entropy(z, y):
     return F.cross_entropy(z, y.long(), ignore_index=-1)
 
 
-def train_one_cycle(forward, module, X, y, *, epochs, batch_size, lr, alpha=0.05):
-    """AdamW along one cycle over images X and masks y; mirrored at random."""
-    loader = [None] * -(-len(X) // batch_size)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=alpha)
+def train_one_cycle(
+    module, X, y, loss_function, augment, *, epochs, batch_size, lr, alpha=0.05, amp=None
+):
+    """AdamW along one cycle over images X and labels or masks y, changed by augment(X, y)."""
+    steps = -(-len(X) // batch_size)
+    decay = [p for p in module.parameters() if p.ndim > 1]
+    others = [p for p in module.parameters() if p.ndim <= 1]
+    groups = [{"params": decay, "weight_decay": alpha}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, lr, total_steps=epochs * len(loader), pct_start=0.2
+        optimizer, lr, total_steps=epochs * steps, pct_start=0.2
     )
     module.train()
     for _ in range(epochs):
-        for rows in torch.randperm(len(X)).split(batch_size):
-            images, masks = X[rows], y[rows]
-            flip = torch.rand(len(rows)) < 0.5
-            images = torch.where(flip[:, None, None, None], images.flip(3), images)
-            masks = torch.where(flip[:, None, None], masks.flip(2), masks)
-            loss = masked_cross_entropy(forward(images), masks)
+        total = torch.zeros((), device=X.device)
+        for rows in torch.randperm(len(X), device=X.device).split(batch_size):
+            images, target = augment(X[rows], y[rows])
+            with torch.autocast(X.device.type, dtype=amp, enabled=amp is not None):
+                z = module(images)
+            loss = loss_function(z.float() if amp else z, target)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
+            total += loss.detach() * len(rows)
+    return float(total / len(X))

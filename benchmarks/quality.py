@@ -30,7 +30,7 @@ from sklearn_nets import (
     ViTClassifier,
 )
 
-from .by_hand import train_one_cycle
+from .by_hand import masked_cross_entropy, train_one_cycle
 from .data import folder
 
 RESULTS = Path(__file__).parent / "results" / "quality.json"
@@ -81,6 +81,7 @@ def smp_by_hand(seed, epochs=40) -> float:
     """segmentation_models_pytorch's U-Net with ResNet-18 from scratch in a hand-written loop."""
     import segmentation_models_pytorch as smp
 
+    from sklearn_nets import RandomFlipShift
     from sklearn_nets.metrics import mean_iou_score
 
     X, y, X_test, y_test = camvid()
@@ -96,10 +97,15 @@ def smp_by_hand(seed, epochs=40) -> float:
     def pad(images):  # 120 is no multiple of 32
         return torch.nn.functional.pad(images, (0, 0, 4, 4), mode="replicate")
 
-    train_one_cycle(
-        lambda x: net(pad(x))[:, :, 4:-4], net, prepare(X), target, epochs=epochs, batch_size=8,
-        lr=1e-3,
-    )  # fmt: skip
+    def loss(z, masks):
+        return masked_cross_entropy(z[:, :, 4:-4], masks)
+
+    def augment(images, masks):
+        images, masks = mirror(images, masks)
+        return pad(images), masks
+
+    mirror = RandomFlipShift(hflip=0.5, shift=0)
+    train_one_cycle(net, prepare(X), target, loss, augment, epochs=epochs, batch_size=8, lr=1e-3)
     net.eval()
     with torch.no_grad():
         parts = [net(pad(x))[:, :, 4:-4].argmax(1) for x in prepare(X_test).split(16)]
