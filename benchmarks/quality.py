@@ -92,7 +92,7 @@ def smp_by_hand(seed, epochs=40) -> float:
     def prepare(images):
         return torch.from_numpy(((images - mean_) / std).astype(np.float32)).permute(0, 3, 1, 2)
 
-    target = torch.from_numpy(np.where(y == 11, -1, y).astype(np.int64))
+    target = torch.from_numpy(np.where(y == 11, -1, y.astype(np.int64)))
 
     def pad(images):  # 120 is no multiple of 32
         return torch.nn.functional.pad(images, (0, 0, 4, 4), mode="replicate")

@@ -163,6 +163,43 @@ def test_partial_fit_and_warm_start_like_scikit_learn(digits, estimator, solver)
     assert_same_net(ours, theirs, X)
 
 
+def test_partial_fit_refuses_and_takes_what_scikit_learn_does(digits):
+    X, y = digits
+    columns = np.eye(3, dtype=bool)[y[:30] % 3]
+    for cls in (MLPClassifier, reference.MLPClassifier):
+        with pytest.raises(ValueError, match=r"has \[0 1\]. 'y' has \[0 1 2\]"):
+            cls().partial_fit(X[:30], columns, classes=[0, 1])
+        assert cls().partial_fit(X[:30], columns, classes=[0, 1, 2]).n_outputs_ == 3
+    for cls in (MLPRegressor, reference.MLPRegressor):
+        with pytest.raises(ValueError, match="partial_fit does not support early_stopping"):
+            cls(early_stopping=True).partial_fit(X, y)
+        assert cls(solver="lbfgs", early_stopping=True, max_iter=2).partial_fit(X, y).n_iter_ == 2
+
+
+@pytest.mark.parametrize("estimator", ["MLPClassifier", "MLPRegressor"])
+def test_warm_start_with_early_stopping(digits, estimator):
+    """Like scikit-learn's on the same data; on other data what was found before does not count."""
+    X, y = digits
+    ours, theirs = (
+        c(random_state=1, warm_start=True, early_stopping=True, max_iter=5, n_iter_no_change=2)
+        for c in (
+            {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}[estimator],
+            getattr(reference, estimator),
+        )
+    )
+    for _ in range(4):
+        for model in (ours, theirs):
+            model.fit(X[:300], y[:300])
+        assert_same_net(ours, theirs, X)
+        assert ours.best_validation_score_ == pytest.approx(theirs.best_validation_score_)
+    ours.max_iter = 30
+    ours.fit(X[:300], y[:300])
+    shuffled = np.random.RandomState(0).permutation(y[300:])
+    ours.fit(X[300:], shuffled)
+    assert ours.best_validation_score_ == max(ours.validation_scores_[-ours.n_iter_ :])
+    assert ours.n_iter_ > 1
+
+
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", ["cross", "binary", "squared", "poisson"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from .._utils.array_api import convert_like, to_numpy
 from .._utils.sklearn_compat import (
@@ -19,7 +19,7 @@ from .._utils.sklearn_compat import (
 )
 from .estimator import BaseNet, available_if_stochastic
 from .parameters import net_class, parameter
-from .tasks import CLASS_LOSSES, LOSSES_WITH_PROBABILITIES, classification
+from .tasks import CLASS_LOSSES, LOSSES_WITH_PROBABILITIES, check_classes_known, classification
 
 
 def _gives_probabilities(estimator):
@@ -91,7 +91,8 @@ class ClassifierNet(ClassifierMixin, BaseNet):
             )
         first = check_partial_fit_first_call(self, classes)
         if first and type_of_target(y).startswith("multilabel"):
-            classes = None  # the columns of y already name every class
+            check_classes_known(y, unique_labels(classes))
+            classes = None  # the columns of y name every class
         run = self._make_run(X, y, sample_weight, incremental=True, classes=classes)
         return self._train(run, X, y, sample_weight)
 

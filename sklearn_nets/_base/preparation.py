@@ -27,7 +27,7 @@ from .._training.stopping import Progress, StoppingRule
 from .._utils.array_api import dtype_of, from_array_api, is_tensor, namespace_and_device
 from .._utils.device import resolve_device
 from .._utils.random import TorchRandom
-from .._utils.validation import check_range, validate_weight
+from .._utils.validation import check_range, fingerprint, validate_weight
 from .parameters import NetParameters, net_class
 from .precision import Precision
 from .tasks import Task
@@ -88,7 +88,7 @@ class Preparation(NetParameters, ABC):
         self, X, y, sample_weight, eval_data=None, *, incremental=False, classes=None
     ) -> TrainingRun:
         """From arguments to a training run: validate, encode, place, build."""
-        if incremental and self.early_stopping:
+        if incremental and self.early_stopping and self.solver not in FULL_BATCH:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "net_") or not (self.warm_start or incremental)
         data, y = self._validate_data(from_array_api(X), y, reset=first)
@@ -123,7 +123,7 @@ class Preparation(NetParameters, ABC):
         )
         if first or not incremental:
             self.net_ = self._make_net(module, device, loader.batch_size, previous)
-        self._progress = self._start_progress(first, incremental, eval_set)
+        self._progress = self._start_progress(first, incremental, eval_set, (data, target, weight))
         return TrainingRun(
             net=self.net_,
             loader=loader,
@@ -238,14 +238,14 @@ class Preparation(NetParameters, ABC):
             net.history = previous.history
         return net
 
-    def _start_progress(self, first, incremental, eval_set) -> Progress:
+    def _start_progress(self, first, incremental, eval_set, data) -> Progress:
         """Where this run's rule of stopping begins: anew, or where the last run's ended."""
         progress = None if first else self._progress
         early_stopping = self.early_stopping and self.solver not in FULL_BATCH
         if progress is None or progress.early_stopping != early_stopping:
             progress = Progress.start(early_stopping)
         if not incremental:
-            progress.start_anew()
+            progress.start_anew(fingerprint(*data) if early_stopping else None)
         if eval_set is not None and progress.validation_scores is None:
             progress.validation_scores, progress.validation_losses = [], []
         return progress

@@ -191,12 +191,7 @@ class Classification(Task):
     def encode(self, y):
         y = to_dense(flatten_column(y))
         self._check_shape(y)
-        labels = unique_labels(y)
-        if len(np.setdiff1d(labels, self.classes, assume_unique=True)):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. "
-                f"'y' has {labels}."
-            )
+        check_classes_known(y, self.classes)
         return self._encode(y)
 
     def _check_shape(self, y):
@@ -312,6 +307,16 @@ class Multilabel(Classification):
 
     def weights_of_classes(self, class_weight, target, weight):
         return check_class_weight(compute_sample_weight(class_weight, target.astype(int)))
+
+
+def check_classes_known(y, classes) -> None:
+    """Refuse labels, or columns of them, that are not among the classes."""
+    labels = unique_labels(y)
+    if len(np.setdiff1d(labels, classes)):
+        raise ValueError(
+            f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. "
+            f"'y' has {labels}."
+        )
 
 
 def classification(y, classes=None) -> Classification:

@@ -41,8 +41,8 @@ def train(run: TrainingRun, run_all_epochs: Callable[[TrainingRun], bool] | None
         If the loss or the weights are not finite: the message names the epoch.
     """
     net, progress = run.net, run.progress
-    if run.stopping.early_stopping and progress.best_weights is None:
-        progress.best_weights = run.weights()
+    if progress.best_score == -np.inf and progress.best_weights is None:
+        progress.best_weights = run.weights()  # where no epoch has a score
     stopped = False
     net.notify("on_train_begin", X=run.loader, y=None)
     try:
@@ -175,7 +175,7 @@ def _end_epoch(run, loss) -> bool:
 def _finish(run, stopped):
     """Restore the best weights and warn of what did not converge."""
     run.module.eval()
-    if run.stopping.early_stopping:
+    if run.progress.best_weights is not None:
         run.module.load_state_dict(run.progress.best_weights)
         run.progress.best_weights = None
     if not run.weights_are_finite():

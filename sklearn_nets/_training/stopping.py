@@ -24,6 +24,7 @@ class Progress:
     no_improvement: int = 0
     samples_seen: int = 0
     rate_factor: float = 1.0  # what the adaptive schedule has made of the learning rate
+    data: str | None = None  # what tells the data of the best score from other data
 
     @classmethod
     def start(cls, early_stopping: bool) -> Progress:
@@ -32,11 +33,18 @@ class Progress:
             return cls(early_stopping, best_score=-np.inf)
         return cls(early_stopping, best_loss=np.inf)
 
-    def start_anew(self) -> None:
-        """Go on with the same net in another `fit`, whose validation set may be another one."""
+    def start_anew(self, data: str | None) -> None:
+        """Go on with the same net in another `fit`.
+
+        As in scikit-learn scores of the same data, told by the string, have to surpass the best so
+        far, and if none does the last weights stay. Of other data the scores are others: nothing
+        that was found before counts.
+        """
         self.rate_factor = 1.0
-        if self.early_stopping:
-            self.best_score, self.best_weights, self.no_improvement = -np.inf, None, 0
+        same = data is not None and data == self.data
+        self.data = data
+        if self.early_stopping and not same:
+            self.best_score, self.no_improvement = -np.inf, 0
 
     def update(self, loss, score, tol) -> bool:
         """Take in one epoch; return whether its weights are the best so far."""

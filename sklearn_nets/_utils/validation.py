@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import joblib
 import numpy as np
 import torch
 from scipy.sparse import issparse
@@ -134,6 +135,14 @@ def check_range(X, dtype: str) -> None:
             f"X holds values as large as {largest:.3g}, beyond float32, in which this net computes "
             "(precision='auto'). Scale X, or pass precision='float64'."
         )
+
+
+def fingerprint(X, target, weight) -> str:
+    """A word that differs where X, its encoded targets or weights do, but for equal column sums."""
+    with np.errstate(all="ignore"):
+        sums = X.sum(0)
+    sums = sums.cpu().numpy() if is_tensor(sums) else np.asarray(sums)
+    return joblib.hash((X.shape, sums, target, weight))
 
 
 def validate_weight(sample_weight, n_samples: int):
