@@ -56,7 +56,7 @@ class ViTMixin(ImageInputMixin):
         or the plain mean.""",
     )  # fmt: skip
 
-    _peak_learning_rate: ClassVar[float] = 1e-3
+    _peak_learning_rate: ClassVar[float] = 2e-3
 
     def _make_own(self, image_shape, n_outputs):
         return VisionTransformer(
