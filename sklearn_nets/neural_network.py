@@ -144,6 +144,11 @@ class MLPClassifier(_MLPMixin, ClassifierNet):
     With ``hidden_layer_sizes=()`` it is a perceptron of one layer, the linear model of its loss:
     logistic regression, or with loss='hinge' a linear SVM, whose penalty alpha is 1 / C.
 
+    From one `random_state` it is scikit-learn's net up to rounding, except where that would be
+    wrong: sample weights are not negative, and none is absence; a loss that overflows raises an
+    error; a warm start with early stopping forgets the scores of other data. Of float32 X all is
+    float32, targets and gradients too, so that numbers of an extreme scale overflow earlier.
+
     References
     ----------
     Glorot & Bengio (2010), "Understanding the difficulty of training deep feedforward neural
@@ -197,6 +202,11 @@ class MLPRegressor(_MLPMixin, RegressorNet):
 
     With several outputs 'lbfgs' minimizes the sum over outputs, whose gradient it follows;
     scikit-learn hands its line search the mean, so results differ there.
+
+    From one `random_state` it is scikit-learn's net up to rounding, except where that would be
+    wrong: sample weights are not negative, and none is absence; a loss that overflows raises an
+    error; a warm start with early stopping forgets the scores of other data. Of float32 X all is
+    float32, targets and gradients too, so that numbers of an extreme scale overflow earlier.
 
     References
     ----------
