@@ -171,7 +171,7 @@ def image_fit(kind, device="cpu", n=2000, epochs=4):
     def hand():
         return by_hand.train_one_cycle(
             net.module_, X_t, y_t, net.criterion_, augment, epochs=epochs,
-            batch_size=net.batch_size, lr=estimator._learning_rate(), alpha=estimator.alpha,
+            batch_size=net.batch_size, lr=net.lr, alpha=estimator.alpha,
             amp=dtype_of(net.autocast_dtype),
         )  # fmt: skip
 

@@ -173,3 +173,16 @@ def test_batch_callbacks_change_nothing(cls, digits):
 def test_bad_transformer(digits, settings, message):
     with pytest.raises(ValueError, match=message):
         ViTClassifier(**settings).fit(*digits)
+
+
+def test_the_transformer_learns_slower_from_small_batches(digits):
+    X, y = digits
+    rates = [
+        ViTClassifier(
+            embed_dim=8, depth=1, num_heads=2, batch_size=size, max_iter=1, random_state=0
+        )
+        .fit(X[:128].reshape(-1, 8, 8), y[:128])
+        .net_.lr
+        for size in (32, 128)
+    ]
+    assert rates[0] == rates[1] / 2

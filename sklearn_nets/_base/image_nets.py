@@ -100,7 +100,7 @@ class ImageTrainingMixin:
     # of adam and adamw, along one cycle, for the own net; sgd takes 75 times as much
     _peak_learning_rate: ClassVar[float] = 4e-3
 
-    def _own_peak_learning_rate(self) -> float:
+    def _own_peak_learning_rate(self, batch_size) -> float:
         """A greatest learning rate known to suit the net."""
         return self._peak_learning_rate
 
@@ -121,10 +121,10 @@ class ImageTrainingMixin:
         about = min(max(about, self._min_batch_size), self._max_batch_size)
         return math.ceil(n_samples / max(1, round(n_samples / about)))  # the last is not a stump
 
-    def _learning_rate(self):
+    def _learning_rate(self, batch_size):
         if self.learning_rate_init != "auto":
             return self.learning_rate_init
-        rate = self._own_peak_learning_rate() * (75 if self.solver == "sgd" else 1)
+        rate = self._own_peak_learning_rate(batch_size) * (75 if self.solver == "sgd" else 1)
         return rate if self.learning_rate == "onecycle" else rate / 4
 
     def _augmentation(self, source, random_state):
@@ -175,7 +175,7 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
     def _make_architecture(self) -> nn.Module:
         """The module for standardized images, of the sizes that reading X has left."""
 
-    def _own_peak_learning_rate(self) -> float:
+    def _own_peak_learning_rate(self, batch_size) -> float:
         """A greatest learning rate known to suit the net."""
         if self.freeze is None and self.pretrained is not False:
             return 2e-4

@@ -79,7 +79,7 @@ class Preparation(NetParameters, ABC):
         """What is minimized."""
         return self._task.make_loss()
 
-    def _learning_rate(self) -> float:
+    def _learning_rate(self, batch_size) -> float:
         """Initial learning rate."""
         return self.learning_rate_init
 
@@ -231,7 +231,7 @@ class Preparation(NetParameters, ABC):
             callbacks=copy.copy(self.callbacks),
             verbose=0,
             device=str(device),
-            lr=self._learning_rate(),
+            lr=self._learning_rate(batch_size),
             **optimizer,
         ).initialize()
         if previous is not None:
@@ -270,7 +270,7 @@ class Preparation(NetParameters, ABC):
                 fixed_length=one_cycle,
                 adaptive=sgd and self.learning_rate == "adaptive",
             ),
-            "learning_rate": self._learning_rate(),
+            "learning_rate": self._learning_rate(loader.batch_size),
             "schedule": schedule,
             "alpha": 0.0 if self.solver == "adamw" else self.alpha,
             "report_factor": self.net_.criterion_.report_factor(self.n_outputs_),

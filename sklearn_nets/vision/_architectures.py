@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Real
 from typing import ClassVar
@@ -57,6 +58,13 @@ class ViTMixin(ImageInputMixin):
     )  # fmt: skip
 
     _peak_learning_rate: ClassVar[float] = 2e-3
+
+    def _own_peak_learning_rate(self, batch_size):
+        rate = super()._own_peak_learning_rate(batch_size)
+        if self.architecture != "small":
+            return rate
+        # as the square root of the batch (Malladi et al. 2022), for lack of batch norm
+        return rate * min(1.0, math.sqrt(batch_size / self._max_batch_size))
 
     def _make_own(self, image_shape, n_outputs):
         return VisionTransformer(
