@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from torch import nn
+from torch.nn import functional as F
 
 from sklearn_nets import (
     CNNClassifier,
@@ -252,18 +253,31 @@ def test_timms_encoders_frozen_and_from_a_file(scenes, tmp_path):
     assert 0 < second.n_parameters_ < first.n_parameters_
 
 
-def test_test_time_flip_is_the_mean_of_both(scenes):
+def test_predictions_average_over_views_as_training_made_them(scenes):
     images, masks = scenes
-    model = SegmentationNet((4, 8), **{**FAST, "batch_size": 3}).fit(images, masks)
+    settings = {**FAST, "batch_size": 3, "augment": RandomFlipShift(0.5, 2)}
+    model = SegmentationNet((4, 8), **settings).fit(images, masks)
     with torch.no_grad():
         module, x = model.net_.module_, torch.from_numpy(images).permute(0, 3, 1, 2)
-        z = (module(x) + module(x.flip(3)).flip(3)) / 2
-    model.set_params(test_time_flip=True)
+        z = (module(x) + module(x.flip(3)).flip(3)) / 2  # masks are not shifted
     assert_allclose(model.predict_proba(images), z.softmax(1), rtol=1e-4, atol=1e-6)
-    for options in ({"test_time_flip": True}, {"augment": RandomFlipShift(0.5, 0)}):
-        cnn = CNNClassifier((4,), **{**FAST, **options}).fit(X, Y)
-        assert cnn.mirrored_ == ("augment" in options)
-        P = cnn.predict_proba(X)
-        assert_allclose(P, cnn.predict_proba(X[:, :, ::-1]), rtol=1e-4, atol=1e-6)
-        cnn.set_params(test_time_flip=False)
-        assert not np.allclose(cnn.predict_proba(X), P, atol=1e-6)
+
+    def moved(x, by):
+        inside = slice(2 + by, 34 + by)
+        return F.pad(x.float(), (2, 2, 2, 2), mode="reflect")[:, :, inside, inside]
+
+    for hflip, shift in ((0.5, 0), (0, 2), (0.5, 1)):
+        cnn = CNNClassifier((4,), **{**FAST, "augment": RandomFlipShift(hflip, shift)}).fit(X, Y)
+        assert cnn.mirrored_ == (hflip > 0)
+        assert cnn.test_time_shift_ == (-(-shift // 2),) * 2
+        x = torch.from_numpy(X)[:, None]
+        views = [moved(x, by) for by in ((0, 1, -1) if shift else (0,))]
+        views += [view.flip(3) for view in views] if hflip else []
+        with torch.no_grad():
+            z = sum(cnn.net_.module_(view) for view in views) / len(views)
+        assert_allclose(cnn.predict_proba(X), z.softmax(1), rtol=1e-4, atol=1e-6)
+        cnn.set_params(test_time_augment=False)
+        with torch.no_grad():
+            assert_allclose(
+                cnn.predict_proba(X), cnn.net_.module_(x).softmax(1), rtol=1e-4, atol=1e-6
+            )

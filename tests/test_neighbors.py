@@ -241,6 +241,14 @@ def test_large_searches_run_in_torch_on_the_cpu(filtered):
     assert_array_equal(ours.predict(Q), theirs.predict(Q))
 
 
+def test_times_are_numbers(in_torch):
+    X, y, _ = blobs(n=300, d=3)
+    Q = (10 * X[:5]).astype("datetime64[ns]")
+    ours, theirs = KNeighborsClassifier().fit(X, y), reference.KNeighborsClassifier().fit(X, y)
+    for mine, his in zip(ours.kneighbors(Q), theirs.kneighbors(Q)):
+        assert_allclose(mine, his)
+
+
 @pytest.mark.parametrize("k", [1, 4])
 def test_no_point_is_its_own_neighbor(in_torch, k):
     X, y, _ = blobs(n=300)

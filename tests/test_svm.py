@@ -459,3 +459,19 @@ def test_one_value_near_the_largest_of_float32_does_not_give_a_wrong_net():
             rest = np.maximum(0, 1 - np.where(y, 1, -1) * ours.decision_function(X))
             assert 0.5 * (ours.coef_**2).sum() + (rest**2).sum() <= len(y)  # that of no weights
     assert any(left)
+
+
+def test_what_one_large_value_added_to_the_hessian_is_not_subtracted():
+    """Once its sample is inactive: rounding would be all that is left, so it is made anew."""
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(60, 5))
+        y = (X[:, 1] + 0.3 * rng.normal(size=60) > 0).astype(int)
+        X[0, 0] = 1e15
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # liblinear's own of not having converged
+            ours = LinearSVC(random_state=0).fit(X, y)
+            theirs = reference.LinearSVC(max_iter=10_000, random_state=0).fit(X, y)
+        assert ours.fallback_ is None
+        assert ours.n_iter_ < 200
+        assert objectives(ours, X, y)[0] <= objectives(theirs, X, y)[0] * (1 + 1e-6)

@@ -6,6 +6,7 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from numbers import Integral
 from os import PathLike
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from ..modules.augment import auto_augmentation, mirroring_keeps_targets
 from ..modules.interfaces import Backbone, DataDependentInit
 from ..modules.layers import Normalize
 from ..modules.registry import build_architecture
+from ..modules.views import average_over_views
 from .images import CHANNELS_LAST_COUNTS, input_statistics, validate_images
 from .parameters import NOT_NEGATIVE, POSITIVE, POSITIVE_INT, net_class, parameter
 from .precision import image_precision
@@ -160,10 +162,11 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
         None, [StrOptions({"backbone"}), None],
         "'backbone' trains the last layer alone (linear probing).",
     )  # fmt: skip
-    test_time_flip: bool | str = parameter(
-        "auto", [StrOptions({"auto"}), "boolean"],
-        """Whether `predict` and `features` average over an image and its mirror image, in twice the
-        time; 'auto' does where training images were mirrored (`mirrored_`).""",
+    test_time_augment: bool = parameter(
+        True, ["boolean"],
+        """Whether `predict` and `features` average over an image and views of it: its mirror image
+        where training images were mirrored (`mirrored_`), and shifts by half as much as training
+        shifted them (`test_time_shift_`; not for masks). Takes up to six times as long.""",
     )  # fmt: skip
 
     def _augmentation(self, source, random_state):
@@ -211,14 +214,15 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
             )
         return architecture
 
+    def _test_time_shift(self) -> tuple[int, int]:
+        """Rows and columns by which predictions shift images, too."""
+        return 0, 0
+
     def _forward_batches(self, data, through=None):
-        plain = super()._forward_batches(data, through)
-        if not (self.mirrored_ if self.test_time_flip == "auto" else self.test_time_flip):
-            return plain
-        mirrored = self.net_.forward_batches(
-            data, self._predict_batch_size, through, lambda batch: batch.flip(3)
-        )
-        return ((z + (m.flip(3) if m.ndim == 4 else m)) / 2 for z, m in zip(plain, mirrored))
+        views = {"hflip": self.mirrored_, "shift": self._test_time_shift()}
+        if self.test_time_augment and (views["hflip"] or any(views["shift"])):
+            through = partial(average_over_views, through or self.net_.module_, **views)
+        return super()._forward_batches(data, through)
 
 
 def init_from_images(architecture: DataDependentInit, norm: Normalize, X, weight) -> None:
@@ -294,6 +298,16 @@ class ImageReadingMixin:
 @net_class
 class ImageInputMixin(ImageReadingMixin, ImageNetMixin):
     """The nets of images of one size: their architecture, by name or of one's own."""
+
+    def _augmentation(self, source, random_state):
+        augmentation = super()._augmentation(source, random_state)
+        shift = getattr(augmentation, "shift", 0)
+        shift = (shift, shift) if isinstance(shift, Integral) else tuple(shift)
+        self.test_time_shift_ = tuple(math.ceil(most / 2) for most in shift)
+        return augmentation
+
+    def _test_time_shift(self):
+        return self.test_time_shift_
 
     def _make_architecture(self):
         return build_architecture(

@@ -70,10 +70,10 @@ class Net(skorch.NeuralNet):
             z = (through or self.module_)(x, **fit_params)
         return z.float() if self.autocast_dtype else z
 
-    def forward_batches(self, X, batch_size, through=None, change=None):
+    def forward_batches(self, X, batch_size, through=None):
         """Yield raw outputs of consecutive batches, in memory that does not grow with X.
 
-        `change` changes a batch before, and `through` takes the module's place.
+        `through` takes the module's place.
         """
         if self.module_.training:
             self.module_.eval()
@@ -82,7 +82,7 @@ class Net(skorch.NeuralNet):
         for start in range(0, X.shape[0], batch_size):
             batch = X[start : start + batch_size]
             with torch.no_grad():
-                z = self.infer(batch if change is None else change(batch), through)
+                z = self.infer(batch, through)
             yield z
 
     def __getstate__(self):

@@ -73,8 +73,8 @@ def check_no_images(estimator, X) -> None:
 
 
 def _numbers(X):
-    """Rows as numbers: scikit-learn leaves frames of several categorical columns as objects."""
-    return X.astype(np.float64) if X.dtype.kind == "O" else X
+    """Rows as numbers: scikit-learn leaves frames of categories as objects, and times as times."""
+    return X.astype(np.float64) if X.dtype.kind in "OmM" else X
 
 
 def check_target_given(estimator, y) -> None:

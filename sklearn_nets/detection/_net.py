@@ -130,7 +130,7 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
         False, [Options(bool, {False})], "Only False: detectors start from random weights."
     )
     freeze: None = parameter(None, [None], "Only None: the whole net is trained.")
-    test_time_flip: bool = parameter(
+    test_time_augment: bool = parameter(
         False, [Options(bool, {False})], "Only False: boxes of mirror images are not averaged."
     )
     max_iter: int = parameter(40, [POSITIVE_INT], "Number of epochs, passes over the data.")

@@ -82,7 +82,7 @@ class RandomFlipShift(Augmentation):
             torch.randint(-most, most + 1, (n, 1), device=X.device, generator=generator)
             for most in shifts
         ]
-        rows, columns = (self._shifted(size, by) for size, by in zip((height, width), moved))
+        rows, columns = (reflected(size, by) for size, by in zip((height, width), moved))
         flip = torch.rand(n, 1, device=X.device, generator=generator) < self.hflip
         columns = torch.where(flip, columns.flip(1), columns)
         if is_boxes(y):
@@ -91,11 +91,6 @@ class RandomFlipShift(Augmentation):
         rows, columns = rows[:, :, None], columns[:, None, :]
         X = X.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)  # channels last
         return X, y[image, rows, columns] if y.ndim == 3 and not is_boxes(y) else y
-
-    def _shifted(self, size, by):
-        """Which pixel each pixel of an axis is taken from, (n, size)."""
-        at = (torch.arange(size, device=by.device) + by).abs()
-        return (size - 1) - ((size - 1) - at).abs()
 
     def _theta(self, flip, moved, X):
         """The same as an affine map, (n, 2, 3), without what the border's mirror adds."""
@@ -108,6 +103,24 @@ class RandomFlipShift(Augmentation):
 
     def __repr__(self):
         return f"RandomFlipShift(hflip={self.hflip}, shift={self.shift})"
+
+
+def reflected(size: int, by):
+    """Which pixel of an axis each is taken from when it is shifted, mirrored at the border.
+
+    Parameters
+    ----------
+    size : int
+        Pixels of the axis.
+    by : tensor of shape (1,) or (n, 1)
+        Pixels to shift by, less than `size`.
+
+    Returns
+    -------
+    tensor of shape (size,) or (n, size)
+    """
+    at = (torch.arange(size, device=by.device) + by).abs()
+    return (size - 1) - ((size - 1) - at).abs()
 
 
 class RandomZoom(Augmentation):

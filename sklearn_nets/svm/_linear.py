@@ -26,7 +26,7 @@ from .._utils.array_api import (
 from .._utils.device import resolve_device
 from .._utils.sklearn_compat import check_is_fitted, check_sample_weight, fit_context, validate_data
 from .._utils.validation import check_no_images, validate_rows
-from ._newton import objective, squared_hinge
+from ._newton import has_too_wide_range, squared_hinge
 
 __all__ = ["LinearSVC"]
 
@@ -184,15 +184,14 @@ class LinearSVC(svm.LinearSVC):
             return self._fit_by_scikit_learn(X, y, weight)
         weight = check_sample_weight(weight, np.empty(len(y)), dtype=np.float64)
         Y, c = self._problems(y, weight)
-        if device.type != "cpu":
-            Y, c = to_tensor(Y, device), to_tensor(c, device)
-        W, n_iter = squared_hinge(features, Y, c, tol=self.tol, max_iter=self.max_iter)
-        worse = objective(features, Y, c, W) > 0.5 * c.sum(1)  # than no weights at all
-        W = to_numpy(W)
-        if np.isfinite(W).all() and bool(worse.any()):
+        if has_too_wide_range(features):
             self.fallback_ = "X of too wide a range for Newton's method"
             self.device_ = "cpu"
             return self._fit_by_scikit_learn(X, y, sample_weight)
+        if device.type != "cpu":
+            Y, c = to_tensor(Y, device), to_tensor(c, device)
+        W, n_iter = squared_hinge(features, Y, c, tol=self.tol, max_iter=self.max_iter)
+        W = to_numpy(W)
         if not np.isfinite(W).all():
             raise ValueError(
                 "The weights are not finite: X holds values as large as "

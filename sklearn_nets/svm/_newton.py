@@ -12,14 +12,21 @@ import torch
 
 MEMORY = 2**27  # float64 values that the classes solved together may keep: 1 GiB
 ROUNDING = 1e-15  # of a matrix, relative to its diagonal
+TOO_WIDE = 1e16  # a value over the geometric mean of its feature, in size
+SAMPLE = 32  # about so many samples tell what is typical of a feature
+CANCELLATION = 1e-6  # share of a diagonal that may be left of it without losing digits that count
 
 
-def objective(X, Y, c, W):
-    """½ ||w||² + ½ Σ c max(0, 1 - y w·x)² of each problem; the arguments are `squared_hinge`'s."""
+def has_too_wide_range(X) -> bool:
+    """Whether a value of a feature is so large that others of it are lost when it is added."""
     xp = np if isinstance(X, np.ndarray) else torch
-    with np.errstate(all="ignore"):  # what overflows is not less than anything
-        rest = xp.clip(1 - Y * (W @ X.T), 0, None)
-        return xp.nan_to_num(0.5 * (W * W).sum(1) + 0.5 * (c * rest * rest).sum(1), nan=np.inf)
+    low, high = (X.min(0), X.max(0)) if xp is np else torch.aminmax(X, dim=0)
+    some = abs(X[:: max(1, len(X) // SAMPLE)])
+    with np.errstate(all="ignore"):
+        sizes = xp.where(some > 0, xp.log(some), 0.0).sum(0)
+        typical = xp.exp(sizes / (some > 0).sum(0))  # the geometric mean; NaN if there is none
+        most = xp.maximum(-low, high)
+        return bool(((most > TOO_WIDE * typical) & (most < xp.inf)).any())
 
 
 def squared_hinge(X, Y, c, *, tol: float, max_iter: int):
@@ -168,7 +175,10 @@ class _Primal:
             return (A.T @ xp.linalg.solve(K, A @ gradient) - gradient) / penalty
         if m < changed:
             H, v = 0.0, xp.zeros_like(u)
-        H = _add(_add(H, X, u - v), X, v - u, sign=-1)
+        updated = _add(_add(H, X, u - v), X, v - u, sign=-1)
+        if m >= changed and (updated.diagonal() < CANCELLATION * H.diagonal()).any():
+            updated = _add(xp.zeros_like(updated), X, u)  # what was taken away outweighed the rest
+        H = updated
         self.hessians[k] = H, u
         ridge = penalty + ROUNDING * H.diagonal()
         return -xp.linalg.solve(H + xp.diag(ridge), gradient)

@@ -44,6 +44,8 @@ class CNNClassifier(CNNMixin, _ImageClassifier):
         The images of `fit`; those of `predict` must have the same.
     mirrored_ : bool
         Whether training images were mirrored left to right.
+    test_time_shift_ : (int, int)
+        Rows and columns by which `predict` shifts images, half of training's greatest shift.
     {fitted}
 
     Raises
@@ -93,6 +95,8 @@ class ViTClassifier(ViTMixin, _ImageClassifier):
         The images of `fit`; those of `predict` must have the same.
     mirrored_ : bool
         Whether training images were mirrored left to right.
+    test_time_shift_ : (int, int)
+        Rows and columns by which `predict` shifts images, half of training's greatest shift.
     {fitted}
 
     Raises

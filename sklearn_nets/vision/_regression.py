@@ -34,6 +34,8 @@ class CNNRegressor(CNNMixin, _ImageRegressor):
         The images of `fit`; those of `predict` must have the same.
     mirrored_ : bool
         Whether training images were mirrored left to right.
+    test_time_shift_ : (int, int)
+        Rows and columns by which `predict` shifts images, half of training's greatest shift.
     {fitted}
 
     Raises
@@ -75,6 +77,8 @@ class ViTRegressor(ViTMixin, _ImageRegressor):
         The images of `fit`; those of `predict` must have the same.
     mirrored_ : bool
         Whether training images were mirrored left to right.
+    test_time_shift_ : (int, int)
+        Rows and columns by which `predict` shifts images, half of training's greatest shift.
     {fitted}
 
     Raises
