@@ -147,9 +147,11 @@ class MLPClassifier(_MLPMixin, ClassifierNet):
     From one `random_state` it is scikit-learn's net up to rounding, except where that would be
     wrong: sample weights are not negative, and none is absence; a loss that overflows raises an
     error; a warm start with early stopping forgets the scores of other data. Of float32 X all is
-    float32, targets and gradients too, so that numbers of an extreme scale overflow earlier. Losses
-    are computed from raw outputs, so that they keep the digits, or stay finite, where an output
-    itself rounds off to 0 or 1. Frames of categories that are numbers are read as these numbers.
+    float32, weights of samples, targets and gradients too, so that numbers of an extreme scale
+    overflow or vanish earlier; but 'lbfgs' computes in float64, where scikit-learn rounds the
+    weights to float32 for each loss. Losses are computed from raw outputs, so that they keep the
+    digits, or stay finite, where an output itself rounds off to 0 or 1. `predict` takes what `fit`
+    takes, times and frames of categories that are numbers too.
 
     References
     ----------
@@ -208,9 +210,11 @@ class MLPRegressor(_MLPMixin, RegressorNet):
     From one `random_state` it is scikit-learn's net up to rounding, except where that would be
     wrong: sample weights are not negative, and none is absence; a loss that overflows raises an
     error; a warm start with early stopping forgets the scores of other data. Of float32 X all is
-    float32, targets and gradients too, so that numbers of an extreme scale overflow earlier. Losses
-    are computed from raw outputs, so that they keep the digits, or stay finite, where an output
-    itself rounds off to 0 or 1. Frames of categories that are numbers are read as these numbers.
+    float32, weights of samples, targets and gradients too, so that numbers of an extreme scale
+    overflow or vanish earlier; but 'lbfgs' computes in float64, where scikit-learn rounds the
+    weights to float32 for each loss. Losses are computed from raw outputs, so that they keep the
+    digits, or stay finite, where an output itself rounds off to 0 or 1. `predict` takes what `fit`
+    takes, times and frames of categories that are numbers too.
 
     References
     ----------

@@ -20,9 +20,9 @@ def stacked(progress: bool = False) -> Iterator[None]:
 
     Nothing else changes: `GridSearchCV`, `RandomizedSearchCV`, the halving searches,
     `cross_validate`, `cross_val_predict`, `learning_curve`, `validation_curve`,
-    `permutation_test_score`, `BaggingClassifier`, `OneVsRestClassifier`, `MultiOutputClassifier`
-    and whatever else calls `joblib.Parallel` give the results that they give without it, up to
-    rounding.
+    `permutation_test_score`, `BaggingClassifier`, `OneVsRestClassifier`, `MultiOutputClassifier`,
+    `compare` and whatever else calls `joblib.Parallel` give the results that they give without it,
+    up to rounding.
 
     Nets are trained together if they have the same layers, activation, loss and solver and the same
     number of batches; data, folds, seeds, weights of samples and classes, `alpha`, learning rates,
@@ -45,9 +45,10 @@ def stacked(progress: bool = False) -> Iterator[None]:
 
     Notes
     -----
-    Times of single fits (``mean_fit_time``) count the wait for the others. A fit must not wait for
-    a lock that another fit holds while it trains. Functions of scikit-learn that ask joblib in how
-    many pieces to cut their work (`pairwise_distances`, forests) cut it into many small ones.
+    Times of single fits (``mean_fit_time``, the page of `compare`) count the wait for the others. A
+    fit must not wait for a lock that another fit holds while it trains. Functions of scikit-learn
+    that ask joblib in how many pieces to cut their work (`pairwise_distances`, forests) cut it into
+    many small ones.
 
     Examples
     --------

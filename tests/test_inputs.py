@@ -19,6 +19,7 @@ from sklearn_nets import (
     ViTClassifier,
 )
 from sklearn_nets._base.masks import encode_masks, mask_classes
+from sklearn_nets._training.stopping import Progress
 from sklearn_nets._utils.array_api import to_tensor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -119,6 +120,32 @@ def test_frames_of_categories():
     frame = pd.DataFrame({"a": [1, 2, 1, 2] * 5, "b": [2, 1, 1, 2] * 5}).astype("category")
     model = MLPClassifier(3, **TINY).fit(frame, frame.a.to_numpy())
     assert model.predict(frame).shape == (20,)
+
+
+def test_times_are_numbers():
+    times = (1e3 * X).astype("datetime64[ns]")
+    model, number = (
+        MLPRegressor(hidden_layer_sizes=3, **TINY),
+        MLPRegressor(hidden_layer_sizes=3, **TINY),
+    )
+    model.fit(X, times[:, 2])
+    assert_array_equal(model.predict(X), number.fit(X, times[:, 2].astype(float)).predict(X))
+    assert_array_equal(model.predict(times), model.predict(times.astype(float)))
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_weights_that_vanish_in_float32_are_not_a_net(early_stopping):
+    model = MLPRegressor(hidden_layer_sizes=3, early_stopping=early_stopping, random_state=0)
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        model.fit(X.astype(np.float32), Y, sample_weight=np.full(len(Y), 1e-300))
+
+
+def test_a_score_that_is_nan_is_no_improvement():
+    progress = Progress.start(early_stopping=True)
+    assert progress.update(1.0, 0.5, tol=1e-4)
+    for _ in range(2):
+        assert not progress.update(np.nan, np.nan, tol=1e-4)
+    assert (progress.best_score, progress.no_improvement) == (0.5, 2)
 
 
 # --------------------------------------------------------------------------------------- parameters

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -33,7 +34,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
-from sklearn_nets import MLPClassifier, MLPRegressor, stacked
+from sklearn_nets import CNNClassifier, MLPClassifier, MLPRegressor, compare, stacked
 from sklearn_nets._training import stacked as stacked_module
 from sklearn_nets.modules.classification_losses import Hinge
 from sklearn_nets.modules.losses import (
@@ -312,6 +313,21 @@ def test_all_that_fits_many_nets(case, stacks):
         together = FUNCTIONS[case](model)
     assert max(stacks) > 1
     assert_allclose(together, alone, atol=1e-9)
+
+
+def test_compare_says_the_same(stacks):
+    settings = BASE | {"batch_size": 64, "max_iter": 3}
+    models = {f"alpha={a}": MLPClassifier(9, **settings, alpha=a) for a in (0.1, 1.0)}
+    models["CNN"] = CNNClassifier((4,), image_shape=(1, 4, 4), max_iter=1, random_state=0)
+    rows = np.random.default_rng(0).normal(size=(len(X), 16))
+    alone = compare(models, rows, Y, cv=3, random_state=0)
+    with stacked():
+        together = compare(models, rows, Y, cv=3, random_state=0)
+    assert stacks == [6]
+    shown = ["estimator", "fold", "accuracy", "log_loss", "train_score", "n_iter"]
+    columns = [name for name in shown if name in alone.folds]
+    assert len(columns) > 3
+    pd.testing.assert_frame_equal(together.folds[columns], alone.folds[columns], atol=1e-9)
 
 
 class Listener(Callback):

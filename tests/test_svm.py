@@ -475,3 +475,13 @@ def test_what_one_large_value_added_to_the_hessian_is_not_subtracted():
         assert ours.fallback_ is None
         assert ours.n_iter_ < 200
         assert objectives(ours, X, y)[0] <= objectives(theirs, X, y)[0] * (1 + 1e-6)
+
+
+def test_weights_that_leave_nothing_of_the_penalty_are_scikit_learns():
+    X, y = np.random.default_rng(0).normal(size=(3, 33))[[0, 0, 1]], [0, 1, 1]
+    weight = np.full(3, 1e300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # liblinear's own of not having converged
+        ours = LinearSVC(random_state=0).fit(X, y, weight)
+        theirs = reference.LinearSVC(random_state=0).fit(X, y, weight)
+    assert_array_equal(ours.coef_, theirs.coef_)

@@ -162,8 +162,8 @@ def _end_epoch(run, loss) -> bool:
     progress.loss_curve.append(loss)
     if run.verbose:
         print(f"Iteration {run.epoch}, loss = {loss:.8f}")
-    if not np.isfinite(loss) and not rule.early_stopping:
-        _raise_if_not_finite(run)
+    if not np.isfinite(loss) and not (rule.early_stopping and progress.best_score > -np.inf):
+        _raise_if_not_finite(run)  # there are no weights to go back to
     score = run.evaluate()
     if run.verbose and score is not None:
         print(f"Validation score: {score:f}")

@@ -56,9 +56,9 @@ class EvalSet:
             total += losses.sum() if weight is None else losses @ weight[batch].to(z.device)
             start = batch.stop
             predictions.append(self.predict(z))
-        loss = float(total) / (start if weight is None else float(weight.sum())) * report_factor
+        loss = total / (start if weight is None else weight.sum()) * report_factor
         prediction = torch.cat(predictions).cpu().numpy()
-        return float(self.score(self.target, prediction, self.weight)), loss
+        return float(self.score(self.target, prediction, self.weight)), float(loss)
 
 
 @dataclass

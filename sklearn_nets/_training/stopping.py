@@ -52,7 +52,8 @@ class Progress:
             self.no_improvement = self.no_improvement + 1 if loss > self.best_loss - tol else 0
             self.best_loss = min(self.best_loss, loss)
             return False
-        self.no_improvement = self.no_improvement + 1 if score < self.best_score + tol else 0
+        improved = score >= self.best_score + tol  # False for NaN
+        self.no_improvement = 0 if improved else self.no_improvement + 1
         if not score > self.best_score:
             return False
         self.best_score = score

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 from sklearn.base import clone
 
 from ._measure import (
@@ -134,7 +135,10 @@ def _run_in_processes(
         if (name, fold) not in done
     ]
     n_done, failed_fold = defaultdict(int), {}
-    for name, fold, result in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks):
+    # as they come, where the backend can: not if nets wait for each other (`stacked`), or for dask
+    one_by_one = get_active_backend()[0].supports_return_generator
+    return_as = "generator_unordered" if one_by_one else "list"
+    for name, fold, result in Parallel(n_jobs=n_jobs, return_as=return_as)(tasks):
         if isinstance(result, Exception):
             # of several folds that fail, the first is told, as when they run one by one
             if fold < failed_fold.get(name, len(splits)):

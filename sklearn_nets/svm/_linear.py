@@ -184,8 +184,8 @@ class LinearSVC(svm.LinearSVC):
             return self._fit_by_scikit_learn(X, y, weight)
         weight = check_sample_weight(weight, np.empty(len(y)), dtype=np.float64)
         Y, c = self._problems(y, weight)
-        if has_too_wide_range(features):
-            self.fallback_ = "X of too wide a range for Newton's method"
+        if has_too_wide_range(features, c):
+            self.fallback_ = "X, or weights, of too wide a range for Newton's method"
             self.device_ = "cpu"
             return self._fit_by_scikit_learn(X, y, sample_weight)
         if device.type != "cpu":

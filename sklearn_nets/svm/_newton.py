@@ -17,9 +17,11 @@ SAMPLE = 32  # about so many samples tell what is typical of a feature
 CANCELLATION = 1e-6  # share of a diagonal that may be left of it without losing digits that count
 
 
-def has_too_wide_range(X) -> bool:
-    """Whether a value of a feature is so large that others of it are lost when it is added."""
+def has_too_wide_range(X, c) -> bool:
+    """Whether a value of a feature, or a weight c, is so large that what is added to it is lost."""
     xp = np if isinstance(X, np.ndarray) else torch
+    if TOO_WIDE**2 < c.max() < np.inf:
+        return True
     low, high = (X.min(0), X.max(0)) if xp is np else torch.aminmax(X, dim=0)
     some = abs(X[:: max(1, len(X) // SAMPLE)])
     with np.errstate(all="ignore"):
