@@ -24,11 +24,11 @@ def stacked(progress: bool = False) -> Iterator[None]:
     `compare` and whatever else calls `joblib.Parallel` give the results that they give without it,
     up to rounding.
 
-    Nets are trained together if they have the same layers, activation, loss and solver and the same
-    number of batches; data, folds, seeds, weights of samples and classes, `alpha`, learning rates,
-    momentum and stopping may differ. A net that cannot be part of a stack trains alone: that is so
-    for solver 'lbfgs', sparse X, callbacks of batches, and nets other than perceptrons. The logger
-    ``sklearn_nets.stacked`` tells which.
+    Nets are trained together if they have as many layers of similar sizes, the same activation,
+    loss and solver and the same number of batches; data, folds, seeds, weights of samples and
+    classes, `alpha`, learning rates, momentum and stopping may differ. A net that cannot be part of
+    a stack trains alone: that is so for solver 'lbfgs', sparse X, callbacks of batches, and nets
+    other than perceptrons. The logger ``sklearn_nets.stacked`` tells which.
 
     Besides training, the fits run one at a time, or as many at a time as `n_jobs` says, in threads
     of this process.

@@ -36,6 +36,7 @@ from skorch.callbacks import Callback
 
 from sklearn_nets import CNNClassifier, MLPClassifier, MLPRegressor, compare, stacked
 from sklearn_nets._training import stacked as stacked_module
+from sklearn_nets._utils.device import threads
 from sklearn_nets.modules.classification_losses import Hinge
 from sklearn_nets.modules.losses import (
     BinaryCrossEntropy,
@@ -315,6 +316,53 @@ def test_all_that_fits_many_nets(case, stacks):
     assert_allclose(together, alone, atol=1e-9)
 
 
+WIDTHS = {
+    "adam": {},
+    "tanh, two layers": {"activation": "tanh", "hidden_layer_sizes": [(5, 9), (9, 5), (7, 7)]},
+    "identity": {"activation": "identity"},
+    "sgd": {"solver": "sgd", "learning_rate_init": 0.1},
+    "early stopping": {"early_stopping": True, "max_iter": 40, "n_iter_no_change": 2},
+    "weights": {"class_weight": "balanced", "alpha": 1.0},
+    "binary": {},
+}
+
+
+@pytest.mark.parametrize("case", WIDTHS)
+def test_nets_of_similar_width_are_one_stack(case, stacks):
+    options = BASE | {"hidden_layer_sizes": [5, 9, 7, 5]} | WIDTHS[case]
+    sizes, target = options.pop("hidden_layer_sizes"), Y > 4 if case == "binary" else Y
+
+    def fit(context):
+        with context():
+            return joblib.Parallel()(
+                joblib.delayed(MLPClassifier(size, **options).fit)(X, target) for size in sizes
+            )
+
+    ours, theirs = fit(stacked), fit(nullcontext)
+    assert stacks == [len(sizes)] if torch.get_num_threads() == 1 else sum(stacks) == len(sizes)
+    assert_equal_nets(ours, theirs, 1e-9)
+    if case in ("adam", "sgd"):  # goes on with weights and states of its own
+        assert_equal_nets(
+            *([net.partial_fit(X, Y) for net in nets] for nets in (ours, theirs)), 1e-9
+        )
+    assert all(p.is_contiguous() for net in ours for p in net.net_.module_.parameters())
+
+
+def test_widths_that_would_not_pay_are_stacks_of_their_own(stacks):
+    for activation, sizes, expected in (
+        ("logistic", (5, 9, 5, 9), [2, 2]),  # a unit without weights would answer 1/2
+        ("relu", (100, 300, 100, 300), [2, 2]),
+        ("relu", (300, 310, 320, 300), [4]),
+    ):
+        stacks.clear()
+        with stacked(), threads(1):
+            joblib.Parallel()(
+                joblib.delayed(MLPClassifier(size, activation=activation, **BASE).fit)(X, Y)
+                for size in sizes
+            )
+        assert sorted(stacks) == expected
+
+
 def test_compare_says_the_same(stacks):
     settings = BASE | {"batch_size": 64, "max_iter": 3}
     models = {f"alpha={a}": MLPClassifier(9, **settings, alpha=a) for a in (0.1, 1.0)}
@@ -323,7 +371,7 @@ def test_compare_says_the_same(stacks):
     alone = compare(models, rows, Y, cv=3, random_state=0)
     with stacked():
         together = compare(models, rows, Y, cv=3, random_state=0)
-    assert stacks == [6]
+    assert sum(stacks) == 6
     shown = ["estimator", "fold", "accuracy", "log_loss", "train_score", "n_iter"]
     columns = [name for name in shown if name in alone.folds]
     assert len(columns) > 3

@@ -9,10 +9,10 @@ every core trains a stack of its own.
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from math import ceil
 from threading import Event
 
 import joblib
@@ -34,6 +34,9 @@ from .threads import choose_threads
 CACHE = (
     2**22
 )  # bytes of one stack on the host: it stays in a core's caches, and few products are small
+KEEP_ZERO = ("identity", "relu", "tanh")  # activations that are 0 at 0
+SIMILAR = 1.25  # weights of a stack's nets, over those of its smallest
+FEW_WEIGHTS = 2**12  # of a net whose steps take more time around their products than for them
 STACK_MEMORY_FRACTION = 0.25  # of an accelerator's free memory, for a stack and its activations
 
 logger = logging.getLogger("sklearn_nets.stacked")
@@ -82,11 +85,11 @@ def train_stacked(
     """
     cancelled = cancelled or Event()
     outcomes = {}
-    groups = defaultdict(list)
+    alike = defaultdict(list)
     for run in runs:
-        groups[structure(run)].append(run)
+        alike[structure(run)].append(run)
     stacks = []
-    for group in groups.values():
+    for group in (group for some in alike.values() for group in of_similar_size(some)):
         if len(group) == 1:
             outcomes[id(group[0])] = None
             logger.info("A net trains alone: there is no other of its structure.")
@@ -106,16 +109,46 @@ def structure(run: TrainingRun) -> tuple:
     X, y, _ = run.loader.data
     n_steps = len(run.loader)
     module, optimizer = run.module, run.optimizer
+    shapes = tuple(p.shape for p in module.parameters())
+    if module.activation in KEEP_ZERO:  # the number of hidden units is filled up
+        shapes = len(shapes), X.shape[1], shapes[-1]
     return (
-        type(module), module.activation, tuple(p.shape for p in module.parameters()),
+        type(module), module.activation, shapes,
         type(run.net.criterion_), type(optimizer), optimizer.param_groups[0].get("nesterov"),
         X.dtype, y.dtype, y.shape[1:], X.device, n_steps, n_steps > 1 and run.loader.batch_size,
     )  # fmt: skip
 
 
+def of_similar_size(runs: list[TrainingRun]) -> list[list[TrainingRun]]:
+    """Split runs of one structure into those whose nets are as good as of one size.
+
+    A net that is filled up to the size of others takes their time: where products take most of it,
+    that pays only for nets that are little smaller.
+    """
+    shapes = {id(run): [p.shape for p in run.module.parameters()] for run in runs}
+
+    def n_weights(shapes):
+        return sum(map(math.prod, shapes))
+
+    parts, largest = [], None
+    for run in sorted(runs, key=lambda run: (n_weights(shapes[id(run)]), shapes[id(run)])):
+        own = shapes[id(run)]
+        if parts:
+            together = [tuple(map(max, *pair)) for pair in zip(largest, own)]
+            least = n_weights(shapes[id(parts[-1][0])])
+            if n_weights(together) <= max(SIMILAR * least, FEW_WEIGHTS):
+                parts[-1].append(run)
+                largest = together
+                continue
+        parts.append([run])
+        largest = own
+    return parts
+
+
 def split(runs: list[TrainingRun]) -> list[list[TrainingRun]]:
     """Split runs of one structure into stacks, those with equal batches side by side."""
-    loader, module = runs[0].loader, runs[0].module
+    loader = runs[0].loader
+    module = max((run.module for run in runs), key=lambda m: sum(p.numel() for p in m.parameters()))
     runs = sorted(runs, key=lambda run: (id(run.loader.data.X), _order_key(run.loader)))
     widths = sum(p.shape[0] for p in module.parameters() if p.ndim == 1)
     values = loader.batch_size * (loader.data.X.shape[1] + 2 * widths)
@@ -123,11 +156,11 @@ def split(runs: list[TrainingRun]) -> list[list[TrainingRun]]:
     n_bytes = values * next(module.parameters()).itemsize
     if loader.device.type == "cpu":
         n_threads = n_worker_threads()
-        n_stacks = ceil(len(runs) / max(1, CACHE // n_bytes) / n_threads) * n_threads
+        n_stacks = math.ceil(len(runs) / max(1, CACHE // n_bytes) / n_threads) * n_threads
     else:
         room = STACK_MEMORY_FRACTION * free_memory(loader.device)
-        n_stacks = ceil(len(runs) / max(1, room // n_bytes))
-    size = ceil(len(runs) / min(n_stacks, len(runs)))
+        n_stacks = math.ceil(len(runs) / max(1, room // n_bytes))
+    size = math.ceil(len(runs) / min(n_stacks, len(runs)))
     return [runs[start : start + size] for start in range(0, len(runs), size)]
 
 

@@ -13,6 +13,9 @@ import torch
 class StackedWeights:
     """Weights, gradients and optimizer states of nets of one structure, a row for each net.
 
+    Nets of fewer hidden units are filled up with units whose weights are zero: with an activation
+    that keeps 0 their gradients are zero too, so that they stay as they are.
+
     While it is in use the nets' own parameters and states are views of it, so that whoever looks at
     a net (callbacks, a validation set) sees it as it is; `release` gives a net its own again.
 
@@ -23,7 +26,7 @@ class StackedWeights:
     Attributes
     ----------
     weights, grads : list of tensor of shape (n_nets, ...)
-        Those of all nets, parameter by parameter.
+        Those of all nets, parameter by parameter, of the shape of the largest.
     """
 
     def __init__(self, runs):
@@ -45,15 +48,16 @@ class StackedWeights:
         names = [
             n for n, s in self.runs[0].optimizer.state[parameters[0][0]].items() if n != "step"
         ]
-        value = _stack_rows(parameters)
+        shapes = largest_shapes(parameters)
+        value = _stack_rows(parameters, shapes)
         grad = torch.zeros_like(value)
         states = {}
         for name in names:
             state_of = [[r.optimizer.state[p][name] for p in ps] for r, ps in self._zip(parameters)]
-            states[name] = _stack_rows(state_of)
+            states[name] = _stack_rows(state_of, shapes)
         start = 0
         for j, i in enumerate(own):
-            shape = parameters[0][j].shape
+            shape = shapes[j]
             columns = slice(start, start + math.prod(shape))
             start = columns.stop
             self.weights[i] = value[:, columns].unflatten(1, shape)
@@ -62,9 +66,10 @@ class StackedWeights:
                 name: state[:, columns].unflatten(1, shape) for name, state in states.items()
             }
             for k, (run, ps) in enumerate(self._zip(parameters)):
-                ps[j].data, ps[j].grad = self.weights[i][k], self.grads[i][k]
+                within = k, *map(slice, ps[j].shape)
+                ps[j].data, ps[j].grad = self.weights[i][within], self.grads[i][within]
                 for name in names:
-                    run.optimizer.state[ps[j]][name] = stacked[name][k]
+                    run.optimizer.state[ps[j]][name] = stacked[name][within]
         self.rows.append((value, grad, states, matrices))
 
     def _zip(self, parameters):
@@ -120,9 +125,20 @@ class StackedWeights:
         return self._groups[members]
 
 
-def _stack_rows(tensors_of_nets):
-    """One row for each net: all values of its tensors."""
-    return torch.stack([torch.cat([t.detach().reshape(-1) for t in ts]) for ts in tensors_of_nets])
+def largest_shapes(parameters) -> list[tuple[int, ...]]:
+    """The shapes that hold every net's parameters, a list of tensors for each net."""
+    return [tuple(map(max, zip(*(p.shape for p in of_all)))) for of_all in zip(*parameters)]
+
+
+def _stack_rows(tensors_of_nets, shapes):
+    """One row for each net: all values of its tensors, which zeros fill up to these shapes."""
+    first = tensors_of_nets[0][0].detach()
+    rows = first.new_zeros(len(tensors_of_nets), sum(map(math.prod, shapes)))
+    for row, tensors in zip(rows, tensors_of_nets):
+        pieces = row.split([math.prod(shape) for shape in shapes])
+        for piece, tensor, shape in zip(pieces, tensors, shapes):
+            piece.view(shape)[tuple(map(slice, tensor.shape))] = tensor.detach()
+    return rows
 
 
 def _hyperparameters(optimizer):

@@ -218,7 +218,7 @@ KINDS = {
     ),
     "precision_recall": Kind(
         _precision_recall,
-        "Precision over recall, all test folds together; of several classes, each against the "
+        "Precision over recall, all test samples together; of several classes, each against the "
         "rest, all decisions counted alike.",
         lambda c: bool(c.probabilities or c.decision_values),
         "no estimator gives probabilities or decision values.",
@@ -259,7 +259,7 @@ KINDS = {
     ),
     "confusion": Kind(
         _confusion,
-        "Counts of all test folds together.",
+        "Counts of all test samples together.",
         lambda c: bool(c.confusion_matrices),
         "there are no classes.",
     ),
