@@ -151,7 +151,8 @@ class MLPClassifier(_MLPMixin, ClassifierNet):
     overflow or vanish earlier; but 'lbfgs' computes in float64, where scikit-learn rounds the
     weights to float32 for each loss. Losses are computed from raw outputs, so that they keep the
     digits, or stay finite, where an output itself rounds off to 0 or 1. `predict` takes what `fit`
-    takes, times and frames of categories that are numbers too.
+    takes, times and frames of categories that are numbers too. The classes of multilabel y are its
+    columns, whatever `classes` of `partial_fit` names.
 
     References
     ----------

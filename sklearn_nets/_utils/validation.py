@@ -48,7 +48,7 @@ def validate_rows(
         X, y = validate_data(
             estimator, X, to_numpy(y), multi_output=True, y_numeric=y_numeric, **options
         )
-        return _numbers(X), _numbers(y) if y_numeric else y
+        return _numbers(X), y
     X = _check_tensor(estimator, X)
     # Shapes, counts and names are scikit-learn's business and need no data: a view of one
     # element on the host stands for X, whatever device X lives on.
@@ -89,7 +89,6 @@ def validate_target(estimator, y, n_samples: int, *, y_numeric=False):
     """Check targets of one or several outputs against a number of samples."""
     check_target_given(estimator, y)
     y = check_y(to_numpy(y), multi_output=True, y_numeric=y_numeric, estimator=estimator)
-    y = _numbers(y) if y_numeric else y
     check_consistent_length(range(n_samples), y)
     return y
 
