@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import time
-from statistics import median
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean, median
 
 import numpy as np
 import torch
@@ -20,6 +23,8 @@ from sklearn_nets import DetectionNet
 from sklearn_nets.metrics import mean_average_precision_score
 
 from .data import folder
+
+RESULTS = Path(__file__).parent / "results" / "detection.json"
 
 
 def cells():
@@ -44,11 +49,46 @@ def quality(architecture, epochs, seed):
         mean_average_precision_score(y_test, found, **settings)
         for settings in ({"iou_threshold": 0.5}, {})
     )
-    print(
-        f"{architecture:10} seed {seed}: mAP50 {at_50:.3f}  mAP {whole:.3f}  {seconds:6.0f} CPU s  "
-        f"{net.n_parameters_ / 1e6:.2f} M weights, {epochs} epochs, {len(y_test)} test images",
-        flush=True,
-    )
+    result = {
+        "architecture": architecture, "epochs": epochs, "seed": seed,
+        "map_50": round(at_50, 3), "map": round(whole, 3),
+        "cpu_seconds": round(seconds), "million_weights": round(net.n_parameters_ / 1e6, 2),
+    }  # fmt: skip
+    keep(result)
+    print(", ".join(f"{name} {value}" for name, value in result.items()), flush=True)
+
+
+def keep(result) -> None:
+    """Add a result to those on file, or put it in the place of an earlier one."""
+    same = ("architecture", "epochs", "seed")
+    others = [r for r in load() if any(r[name] != result[name] for name in same)]
+    RESULTS.write_text(json.dumps([*others, result], indent=1) + "\n")
+
+
+def load() -> list[dict]:
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+
+
+def table(results: list[dict]) -> list[str]:
+    """Markdown: the means over the seeds, and each seed's mAP at an IoU of 0.5."""
+    lines = [
+        "| architecture | epochs | mAP at IoU 0.5 | seeds | mAP | CPU seconds | million weights |",
+        "|:--|--:|--:|:--|--:|--:|--:|",
+    ]
+    rows = defaultdict(list)
+    for result in results:
+        rows[result["architecture"], result["epochs"]].append(result)
+    for (architecture, epochs), runs in rows.items():
+        runs.sort(key=lambda r: r["seed"])
+        at_50, whole, seconds = (
+            mean(r[name] for r in runs) for name in ("map_50", "map", "cpu_seconds")
+        )
+        each = ", ".join(f"{r['seed']}: {r['map_50']:.3f}" for r in runs)
+        lines.append(
+            f"| {architecture} | {epochs} | {at_50:.3f} | {each} | {whole:.3f} | {seconds:.0f} | "
+            f"{runs[0]['million_weights']:.2f} |"
+        )
+    return lines
 
 
 def epoch_by_hand(module, loss_function, X, y, batch_size, lr, weight_decay):
@@ -96,6 +136,9 @@ def main():
     for seed in arguments.seeds:
         for architecture in arguments.architectures:
             quality(architecture, arguments.epochs, seed)
+    from .run import write_report
+
+    write_report()
 
 
 if __name__ == "__main__":
