@@ -79,7 +79,11 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(case):
     ("estimator", "data", "target"),
     [
         (MLPClassifier(9, max_iter=3, random_state=0), X.astype(np.float32), Y),
-        (CNNClassifier((4,), max_iter=2, random_state=0), IMAGES[:, None], Y),
+        (
+            CNNClassifier((4,), max_iter=2, random_state=0, test_time_augment=False),
+            IMAGES[:, None],
+            Y,
+        ),
         (
             MLPRegressor(hidden_layer_sizes=9, max_iter=3, random_state=0),
             X,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from .._utils.array_api import to_numpy
@@ -63,6 +65,7 @@ class AttentionDisplay:
                 f"AttentionDisplay draws a ViTClassifier, got {type(net).__name__}, which has no "
                 "attention."
             )
+        net = copy(net).set_params(test_time_augment=False)  # of the images as they are
         maps = to_numpy(attention_maps(vits[0], lambda: net.predict(X)))
         images = _channels_first(X, net.image_shape_).reshape(len(maps), *net.image_shape_)
         return cls(images, maps).plot(ax=ax)
