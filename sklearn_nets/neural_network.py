@@ -16,6 +16,17 @@ from ._utils.sklearn_compat import StrOptions, mirror
 from ._utils.validation import validate_rows
 from .modules.mlp import MLP
 
+# from scikit-learn's nets: part of both docstrings
+DIFFERENCES = """\
+From one `random_state` it is scikit-learn's net up to rounding, except where that would be
+wrong: sample weights are not negative, and none is absence; a loss that overflows raises an
+error; a warm start with early stopping forgets the scores of other data. Of float32 X all is
+float32, weights of samples, targets and gradients too, so that numbers of an extreme scale
+overflow or vanish earlier; but 'lbfgs' computes in float64, where scikit-learn rounds the
+weights to float32 for each loss. Losses are computed from raw outputs, so that they keep the
+digits, or stay finite, where an output itself rounds off to 0 or 1. `predict` takes what `fit`
+takes, times and frames of categories that are numbers too."""
+
 
 class _Layers(list):
     """One array a layer; an array put in another's place goes into the net."""
@@ -109,7 +120,7 @@ class _MLPMixin:
             weight.copy_(torch.from_numpy(np.ascontiguousarray(value)))
 
 
-@net_class(fitted=FITTED)
+@net_class(fitted=FITTED, differences=DIFFERENCES)
 class MLPClassifier(_MLPMixin, ClassifierNet):
     """Multi-layer perceptron classifier.
 
@@ -144,15 +155,8 @@ class MLPClassifier(_MLPMixin, ClassifierNet):
     With ``hidden_layer_sizes=()`` it is a perceptron of one layer, the linear model of its loss:
     logistic regression, or with loss='hinge' a linear SVM, whose penalty alpha is 1 / C.
 
-    From one `random_state` it is scikit-learn's net up to rounding, except where that would be
-    wrong: sample weights are not negative, and none is absence; a loss that overflows raises an
-    error; a warm start with early stopping forgets the scores of other data. Of float32 X all is
-    float32, weights of samples, targets and gradients too, so that numbers of an extreme scale
-    overflow or vanish earlier; but 'lbfgs' computes in float64, where scikit-learn rounds the
-    weights to float32 for each loss. Losses are computed from raw outputs, so that they keep the
-    digits, or stay finite, where an output itself rounds off to 0 or 1. `predict` takes what `fit`
-    takes, times and frames of categories that are numbers too. The classes of multilabel y are its
-    columns, whatever `classes` of `partial_fit` names.
+    {differences}
+    The classes of multilabel y are its columns, whatever `classes` of `partial_fit` names.
 
     References
     ----------
@@ -172,7 +176,7 @@ class MLPClassifier(_MLPMixin, ClassifierNet):
     """
 
 
-@net_class(fitted=FITTED)
+@net_class(fitted=FITTED, differences=DIFFERENCES)
 class MLPRegressor(_MLPMixin, RegressorNet):
     """Multi-layer perceptron regressor.
 
@@ -208,14 +212,7 @@ class MLPRegressor(_MLPMixin, RegressorNet):
     With several outputs 'lbfgs' minimizes the sum over outputs, whose gradient it follows;
     scikit-learn hands its line search the mean, so results differ there.
 
-    From one `random_state` it is scikit-learn's net up to rounding, except where that would be
-    wrong: sample weights are not negative, and none is absence; a loss that overflows raises an
-    error; a warm start with early stopping forgets the scores of other data. Of float32 X all is
-    float32, weights of samples, targets and gradients too, so that numbers of an extreme scale
-    overflow or vanish earlier; but 'lbfgs' computes in float64, where scikit-learn rounds the
-    weights to float32 for each loss. Losses are computed from raw outputs, so that they keep the
-    digits, or stay finite, where an output itself rounds off to 0 or 1. `predict` takes what `fit`
-    takes, times and frames of categories that are numbers too.
+    {differences}
 
     References
     ----------

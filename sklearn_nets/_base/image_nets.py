@@ -1,9 +1,8 @@
-"""What every net over images shares: its recipe, its architecture, how images come in."""
+"""What every net over images shares: its recipe and its architecture."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -18,15 +17,14 @@ from torch import nn
 from .._utils.array_api import convert_like
 from .._utils.random import TorchRandom
 from .._utils.sklearn_compat import StrOptions, check_is_fitted
-from .._utils.validation import validate_rows, validate_target
-from ..modules.augment import auto_augmentation, mirroring_keeps_targets
+from ..modules.augment import RandomFlipShift, auto_augmentation, mirroring_keeps_targets
 from ..modules.interfaces import Backbone, DataDependentInit
 from ..modules.layers import Normalize
 from ..modules.registry import build_architecture
 from ..modules.views import average_over_views
-from .images import CHANNELS_LAST_COUNTS, input_statistics, validate_images
+from .image_reading import ImageReadingMixin
+from .images import input_statistics
 from .parameters import NOT_NEGATIVE, POSITIVE, POSITIVE_INT, net_class, parameter
-from .precision import image_precision
 
 INIT_IMAGES = 2048  # at most, for weights that come from the data
 MIRROR_IMAGES = 10_000  # at most, in which the neighbors of mirrored images are sought
@@ -232,77 +230,13 @@ def init_from_images(architecture: DataDependentInit, norm: Normalize, X, weight
 
 
 @net_class
-class ImageReadingMixin:
-    """Images of one size in, also as flat rows."""
-
-    image_shape: tuple[int, int, int] | None = parameter(
-        None, [tuple, list, None],
-        """What a flat row of X stands for, so that StandardScaler or PCA can stand before the net.
-        Rows without it are read as images of one channel and one row.""",
-        words="tuple (channels, height, width) or None",
-    )  # fmt: skip
-
-    _predict_batch_size: ClassVar[int] = 256
-
-    def _validate_data(self, X, y="no_validation", *, reset):
-        ndim = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
-        predicting = isinstance(y, str)
-        if ndim > 2:
-            X = validate_images(self, X, reset=reset)
-            if not predicting:
-                y = validate_target(self, y, len(X), y_numeric=self._y_numeric)
-        else:
-            out = validate_rows(self, X, y, reset=reset, y_numeric=self._y_numeric)
-            X, y = (out, y) if predicting else out
-            X = X.reshape(len(X), *self._row_shape(X.shape[1], reset))
-        if reset:
-            self.image_shape_ = tuple(X.shape[1:])
-            self.n_features_in_ = int(np.prod(self.image_shape_))
-        elif tuple(X.shape[1:]) != self.image_shape_:
-            raise ValueError(
-                f"{type(self).__name__} was fitted on images of (channels, height, width) = "
-                f"{self.image_shape_}, got {tuple(X.shape[1:])}. Resize or crop them first."
-            )
-        return X if predicting else (X, y)
-
-    def _row_shape(self, n_features, reset):
-        """The image that one flat row stands for."""
-        if self.image_shape is None:
-            if reset:
-                _warn_of_square_rows(n_features)
-            return (1, 1, n_features) if reset else self.image_shape_
-        shape = tuple(self.image_shape)
-        integers = len(shape) == 3 and all(isinstance(side, Integral) for side in shape)
-        if not integers or min(shape) < 1 or int(np.prod(shape)) != n_features:
-            raise ValueError(
-                f"image_shape must be (channels, height, width) with as many values as a row of X: "
-                f"{n_features}; got image_shape={shape}."
-            )
-        if reset and shape[2] in CHANNELS_LAST_COUNTS and shape[0] not in CHANNELS_LAST_COUNTS:
-            warnings.warn(
-                f"image_shape={shape} is read as {shape[0]} channels of {shape[1]}x{shape[2]} "
-                f"pixels. For images of {shape[0]}x{shape[1]} pixels pass "
-                f"image_shape={(shape[2], *shape[:2])}, channels first.",
-                stacklevel=6,
-            )
-        return shape
-
-    def _choose_precision(self, X, device):
-        # rows that are no images are tabular data and keep their own type, as in the MLP
-        return image_precision(self.precision, X, device, tabular=self._is_tabular())
-
-    def _is_tabular(self):
-        return self.image_shape_[:2] == (1, 1) and self.image_shape is None
-
-
-@net_class
 class ImageInputMixin(ImageReadingMixin, ImageNetMixin):
     """The nets of images of one size: their architecture, by name or of one's own."""
 
     def _augmentation(self, source, random_state):
         augmentation = super()._augmentation(source, random_state)
-        shift = getattr(augmentation, "shift", 0)
-        shift = (shift, shift) if isinstance(shift, Integral) else tuple(shift)
+        shift = augmentation.shift if isinstance(augmentation, RandomFlipShift) else 0
+        shift = (shift, shift) if isinstance(shift, Integral) else shift
         self.test_time_shift_ = tuple(math.ceil(most / 2) for most in shift)
         return augmentation
 
@@ -348,14 +282,3 @@ class ImageInputMixin(ImageReadingMixin, ImageNetMixin):
             X, lambda z, dtype: z, "features", lambda x: backbone.forward_features(norm(x))
         )
         return convert_like(features, like=X)
-
-
-def _warn_of_square_rows(n_features):
-    """Say how flat rows are read that may well be square images."""
-    side = math.isqrt(n_features)
-    if side * side == n_features and side >= 8:
-        warnings.warn(
-            f"Rows of {n_features} values are read as images of one row, 1x{n_features} pixels. If "
-            f"they are images of {side}x{side} pixels, pass image_shape=(1, {side}, {side}).",
-            stacklevel=7,
-        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .image_nets import ImageReadingMixin, ImageTrainingMixin
+from .image_nets import ImageTrainingMixin
+from .image_reading import ImageReadingMixin
 from .parameters import net_class
 
 

@@ -31,9 +31,7 @@ from .stacked_batches import StackedBatches
 from .stacked_weights import StackedWeights
 from .threads import choose_threads
 
-CACHE = (
-    2**22
-)  # bytes of one stack on the host: it stays in a core's caches, and few products are small
+CACHE = 2**22  # bytes of a stack on the host: it stays in a core's caches, few products are small
 KEEP_ZERO = ("identity", "relu", "tanh")  # activations that are 0 at 0
 SIMILAR = 1.25  # weights of a stack's nets, over those of its smallest
 FEW_WEIGHTS = 2**12  # of a net whose steps take more time around their products than for them

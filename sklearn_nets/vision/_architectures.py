@@ -7,11 +7,22 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import ClassVar
 
+from .._base.estimator import FITTED
 from .._base.image_nets import ImageInputMixin, check_channels
 from .._base.parameters import POSITIVE, POSITIVE_INT, net_class, parameter
 from .._utils.sklearn_compat import Interval, StrOptions
 from ..modules.resnet import ResidualCNN
 from ..modules.vit import VisionTransformer
+
+IMAGE_FITTED = f"""
+image_shape_ : tuple (channels, height, width)
+    The images of `fit`; those of `predict` must have the same.
+mirrored_ : bool
+    Whether training images were mirrored left to right.
+test_time_shift_ : (int, int)
+    Rows and columns by which `predict` shifts images, half of training's greatest shift.
+{FITTED}
+""".strip()
 
 
 @net_class

@@ -5,10 +5,9 @@ from __future__ import annotations
 from numbers import Real
 
 from .._base.classifier import ClassifierNet
-from .._base.estimator import FITTED
 from .._base.parameters import net_class, parameter
 from .._utils.sklearn_compat import Interval
-from ._architectures import CNNMixin, ViTMixin
+from ._architectures import IMAGE_FITTED, CNNMixin, ViTMixin
 
 
 @net_class
@@ -22,7 +21,7 @@ class _ImageClassifier(ClassifierNet):
     )  # fmt: skip
 
 
-@net_class(fitted=FITTED)
+@net_class(fitted=IMAGE_FITTED)
 class CNNClassifier(CNNMixin, _ImageClassifier):
     """Image classifier: a small residual convolutional net, for images of 8x8 to 128x128 pixels.
 
@@ -40,12 +39,6 @@ class CNNClassifier(CNNMixin, _ImageClassifier):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The class labels.
-    image_shape_ : tuple (channels, height, width)
-        The images of `fit`; those of `predict` must have the same.
-    mirrored_ : bool
-        Whether training images were mirrored left to right.
-    test_time_shift_ : (int, int)
-        Rows and columns by which `predict` shifts images, half of training's greatest shift.
     {fitted}
 
     Raises
@@ -75,7 +68,7 @@ class CNNClassifier(CNNMixin, _ImageClassifier):
     """
 
 
-@net_class(fitted=FITTED)
+@net_class(fitted=IMAGE_FITTED)
 class ViTClassifier(ViTMixin, _ImageClassifier):
     """Image classifier: a vision transformer.
 
@@ -91,12 +84,6 @@ class ViTClassifier(ViTMixin, _ImageClassifier):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The class labels.
-    image_shape_ : tuple (channels, height, width)
-        The images of `fit`; those of `predict` must have the same.
-    mirrored_ : bool
-        Whether training images were mirrored left to right.
-    test_time_shift_ : (int, int)
-        Rows and columns by which `predict` shifts images, half of training's greatest shift.
     {fitted}
 
     Raises

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from .._base.estimator import FITTED
 from .._base.parameters import net_class
 from .._base.regressor import RegressorNet
-from ._architectures import CNNMixin, ViTMixin
+from ._architectures import IMAGE_FITTED, CNNMixin, ViTMixin
 
 
 class _ImageRegressor(RegressorNet):
@@ -17,7 +16,7 @@ class _ImageRegressor(RegressorNet):
         return task
 
 
-@net_class(fitted=FITTED)
+@net_class(fitted=IMAGE_FITTED)
 class CNNRegressor(CNNMixin, _ImageRegressor):
     """Image regressor: one or several numbers from an image, by a convolutional net.
 
@@ -30,12 +29,6 @@ class CNNRegressor(CNNMixin, _ImageRegressor):
 
     Attributes
     ----------
-    image_shape_ : tuple (channels, height, width)
-        The images of `fit`; those of `predict` must have the same.
-    mirrored_ : bool
-        Whether training images were mirrored left to right.
-    test_time_shift_ : (int, int)
-        Rows and columns by which `predict` shifts images, half of training's greatest shift.
     {fitted}
 
     Raises
@@ -60,7 +53,7 @@ class CNNRegressor(CNNMixin, _ImageRegressor):
     """
 
 
-@net_class(fitted=FITTED)
+@net_class(fitted=IMAGE_FITTED)
 class ViTRegressor(ViTMixin, _ImageRegressor):
     """Image regressor: one or several numbers from an image, by a vision transformer.
 
@@ -73,12 +66,6 @@ class ViTRegressor(ViTMixin, _ImageRegressor):
 
     Attributes
     ----------
-    image_shape_ : tuple (channels, height, width)
-        The images of `fit`; those of `predict` must have the same.
-    mirrored_ : bool
-        Whether training images were mirrored left to right.
-    test_time_shift_ : (int, int)
-        Rows and columns by which `predict` shifts images, half of training's greatest shift.
     {fitted}
 
     Raises
