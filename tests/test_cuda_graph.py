@@ -1,14 +1,20 @@
 """Captured steps; where there is no CUDA, a replay is a call of the step."""
 
+from functools import partial
+
 import pytest
 import torch
+from joblib import Parallel, delayed
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 from small_boxes import detector, squares
 from small_nets import IMAGES, X, Y, cnn, mlp
 
-from sklearn_nets import RandomFlipShift, RandomZoom, SegmentationNet
+from sklearn_nets import RandomFlipShift, RandomZoom, SegmentationNet, stacked
 from sklearn_nets._training import loop as training
-from sklearn_nets._training.cuda_graph import CUDAGraphEpoch, warmup
+from sklearn_nets._training import stacked as stacked_module
+from sklearn_nets._training import stacked_steps
+from sklearn_nets._training.cuda_graph import CUDAGraphEpoch, capture, warmup
 from sklearn_nets._training.optimizers import Adam
 from sklearn_nets.datasets import make_digit_scenes
 
@@ -132,7 +138,7 @@ def test_kernels_read_float32_whatever_the_default_type():
         epoch = CUDAGraphEpoch(run_of(model), lambda step: step)
     finally:
         torch.set_default_dtype(torch.float32)
-    assert epoch.scalars.dtype == epoch.total.dtype == torch.float32
+    assert epoch.steps.scalars.dtype == epoch.steps.total.dtype == torch.float32
     assert {steps.dtype for steps in model.net_.optimizer_._lists[-1]} == {torch.float32}
 
 
@@ -157,3 +163,84 @@ def test_capture_that_fails_warns_and_trains_on(monkeypatch):
     with pytest.warns(UserWarning, match=r"could not be captured as a CUDA graph \(operation not"):
         model = mlp().fit(X, Y)
     assert model.loss_curve_ == expected.loss_curve_
+
+
+def fit_stacked(models, lengths):
+    """Fit every net on its first so many rows, as one stack."""
+    with stacked():
+        return Parallel()(
+            delayed(model.fit)(X[:n], Y[:n]) for model, n in zip(models, lengths, strict=True)
+        )
+
+
+def replay_stacks(monkeypatch, make_replay):
+    """Have every stack replay its steps from its first epoch on."""
+    monkeypatch.setattr(stacked_steps, "MIN_STEPS_TO_CAPTURE", 0)
+    monkeypatch.setattr(stacked_steps, "can_capture", lambda weights: True)
+    steps = partial(stacked_steps.StackedSteps, make_replay=make_replay)
+    monkeypatch.setattr(stacked_module, "StackedSteps", steps)
+
+
+ADAPTIVE = {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1}
+STACKED = {  # parameters of all nets, those of each, and on how many rows it is fitted
+    "seeds": ({}, [{"random_state": i} for i in range(3)], [330] * 3),
+    "one order": ({}, [{"alpha": a} for a in (0.0, 0.1, 1.0)], [330] * 3),
+    "lengths": ({}, [{}, {}, {}], [330, 325, 323]),
+    "lengths, weighted": ({"class_weight": {0: 3.0}}, [{}, {}, {}], [330, 325, 323]),
+    "lengths, one full batch": ({}, [{}, {}], [320, 319]),
+    "batches that fit": ({"batch_size": 110}, [{}, {}], [330, 330]),
+    "one batch": ({"batch_size": 330}, [{}, {}], [330, 330]),
+    "in order": ({"shuffle": False}, [{}, {}], [330, 330]),
+    "rates": ({}, [{"learning_rate_init": r} for r in (0.1, 0.01, 0.01)], [330] * 3),
+    "adaptive": (ADAPTIVE, [{"learning_rate_init": r} for r in (0.1, 0.01)], [330] * 2),
+    "widths": ({}, [{"hidden_layer_sizes": n} for n in (8, 9)], [330] * 2),
+    "early stopping": (
+        {"early_stopping": True, "max_iter": 12}, [{"n_iter_no_change": n} for n in (1, 2, 12)],
+        [330] * 3,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STACKED)
+def test_replayed_steps_of_a_stack_are_the_steps(case, device, monkeypatch):
+    shared, own, lengths = STACKED[case]
+    shared = {"max_iter": 4, "precision": "float32", "device": device, **shared}
+    models = [mlp(**shared, **options) for options in own]
+    by_step = fit_stacked(clone(models), lengths)
+    made = []
+
+    def make_replay(step):
+        made.append(step)
+        return step if device == "cpu" else capture(step, torch.device(device))
+
+    replay_stacks(monkeypatch, make_replay)
+    for ours, theirs in zip(fit_stacked(models, lengths), by_step, strict=True):
+        assert ours.n_iter_ == theirs.n_iter_
+        assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=2e-5)
+        for a, b in zip(ours.coefs_, theirs.coefs_, strict=True):
+            assert_allclose(a, b, rtol=1e-3, atol=2e-5)
+    assert made, "nothing was captured"
+    # the same nets with the same learning rates are captured once: their steps, and a shorter last
+    assert len(made) <= (2 if case not in ("adaptive", "early stopping") else 8)
+
+
+def test_a_stack_is_captured_when_that_is_repaid(monkeypatch):
+    made = []
+    replay_stacks(monkeypatch, lambda step: made.append(step) or step)
+    monkeypatch.setattr(stacked_steps, "MIN_STEPS_TO_CAPTURE", 12)
+    fit_stacked([mlp(batch_size=110, max_iter=3, random_state=i) for i in range(2)], [330] * 2)
+    assert not made
+    fit_stacked([mlp(batch_size=110, max_iter=4, random_state=i) for i in range(2)], [330] * 2)
+    assert len(made) == 1
+
+
+def test_a_stack_whose_capture_fails_warns_and_trains_on(monkeypatch):
+    def refuse(step):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    models = [mlp(max_iter=3, random_state=i) for i in range(2)]
+    expected = fit_stacked(clone(models), [330] * 2)
+    replay_stacks(monkeypatch, refuse)
+    with pytest.warns(UserWarning, match=r"could not be captured as a CUDA graph \(operation not"):
+        fit_stacked(models, [330] * 2)
+    assert [m.loss_curve_ for m in models] == [m.loss_curve_ for m in expected]

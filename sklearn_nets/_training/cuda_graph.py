@@ -13,11 +13,14 @@ from contextlib import contextmanager
 from functools import cache, partial
 from threading import Lock
 
+import numpy as np
 import torch
 
 from ..modules.augment import Augmentation
 from ..modules.interfaces import NeedsTarget
 from .loader import DeviceData
+
+MIN_STEPS_TO_CAPTURE = 32  # steps from which capturing one as a CUDA graph is repaid
 
 
 def can_capture(run) -> bool:
@@ -35,6 +38,93 @@ def can_capture(run) -> bool:
     )
 
 
+class CapturedSteps:
+    """The steps of an epoch, captured once and replayed epoch after epoch.
+
+    Parameters
+    ----------
+    take_step : callable(rows, scalars, last) -> loss
+        A step on the samples `rows`, (n_orders, batch_size), with its `scalars`; `last` tells the
+        last step of an epoch, if it is not like the others.
+    changed : list of tensor
+        Every tensor that a step changes, but for gradients.
+    order : ndarray of shape (n_orders, n_places)
+        The samples in a first order, with a line for each net that has its own.
+    batch_size : int
+    n_alike : int
+        How many steps from the first are like it; there is one more if this leaves places over.
+    scalars_shape : tuple of int
+        Shape of an epoch's scalars: (n_steps, ..., n_scalars).
+    total_shape : tuple of int
+        Shape of a step's loss.
+    device : torch.device
+    generator : torch.Generator, optional
+        What a step draws its random numbers from.
+    make_replay : callable(step) -> callable, optional
+        Turns a step into what repeats it; by default a CUDA graph of it.
+    """
+
+    def __init__(
+        self, take_step, changed, *, order, batch_size, n_alike, scalars_shape, total_shape,
+        device, generator=None, make_replay: Callable | None = None,
+    ):  # fmt: skip
+        if make_replay is None:
+            make_replay = partial(capture, device=device, generator=generator)
+        self.take_step = take_step
+        self.order = torch.from_numpy(order).to(device, copy=True)
+        self.counter = torch.zeros(1, dtype=torch.int64, device=device)
+        # kernels read scalars as float32; those of the warm-up move and decay nothing
+        self.scalars = torch.zeros(scalars_shape, dtype=torch.float32, device=device)
+        self.scalars[..., 1:] = 1
+        self.total = torch.zeros(total_shape, dtype=torch.float32, device=device)
+        n_full = n_alike * batch_size
+        full = self.order[:, :n_full].unflatten(1, (n_alike, batch_size))
+        self.steps = []  # how often, and what
+        for times, rows, last in (
+            (n_alike, full, False),
+            (min(order.shape[1] - n_full, 1), self.order[:, None, n_full:], True),
+        ):
+            if times:
+                step = partial(self._step, rows, last)
+                with _capture_lock:
+                    warmup(step, [self.counter, self.total, *changed], device, generator)
+                    self.steps.append((times, make_replay(step)))
+
+    @torch.no_grad()
+    def _step(self, rows, last):
+        """One step over the batch that the counter points at, or over the only one."""
+        several = rows.shape[1] > 1
+        rows = rows.index_select(1, self.counter)[:, 0] if several else rows[:, 0]
+        scalars = self.scalars.index_select(0, self.counter)[0]
+        self.total += self.take_step(rows, scalars, last)
+        self.counter += 1
+
+    def __call__(
+        self, order: np.ndarray | None, scalars: np.ndarray, on_step: Callable | None = None
+    ) -> torch.Tensor:
+        """Take the steps of an epoch; the sum of their losses.
+
+        Parameters
+        ----------
+        order : ndarray of shape (n_orders, n_places) or None
+            None takes the samples in the order of the epoch before.
+        scalars : ndarray
+        on_step : callable, optional
+            Called before every step.
+        """
+        if order is not None:
+            self.order.copy_(torch.from_numpy(order), non_blocking=True)
+        self.scalars.copy_(torch.from_numpy(scalars), non_blocking=True)
+        self.counter.zero_()
+        self.total.zero_()
+        for times, step in self.steps:
+            for _ in range(times):
+                if on_step is not None:
+                    on_step()
+                step()
+        return self.total
+
+
 class CUDAGraphEpoch:
     """The steps of a run, ready to be replayed epoch after epoch.
 
@@ -43,61 +133,37 @@ class CUDAGraphEpoch:
     run : TrainingRun
         Its data is on the device, its gradient prepared.
     make_replay : callable(step) -> callable, optional
-        Turns a step into what repeats it; by default a CUDA graph of it.
+        As in `CapturedSteps`.
     """
 
     def __init__(self, run, make_replay: Callable | None = None):
-        loader, self.run = run.loader, run
-        device, size = loader.device, loader.batch_size
-        generator = None if run.random is None else run.random.generator
-        if make_replay is None:
-            make_replay = partial(capture, device=device, generator=generator)
-        n_full, rest = divmod(loader.n_samples, size)
-        self.order = torch.arange(loader.n_samples, device=device)
-        self.counter = torch.zeros(1, dtype=torch.int64, device=device)
-        self.total = torch.zeros((), dtype=torch.float32, device=device)
-        n_scalars = run.optimizer.step_scalars([]).shape[1]
-        # kernels read scalars as float32; those of the warm-up move and decay nothing
-        self.scalars = torch.zeros(len(loader), n_scalars, dtype=torch.float32, device=device)
-        self.scalars[:, 1:] = 1
-        full, last = self.order[: n_full * size].view(n_full, size), self.order[n_full * size :]
-        self.steps = []  # how often, and what
-        for times, rows in ((n_full, full), (min(rest, 1), last[None])):
-            if times:
-                step = partial(self._step, rows)
-                with _capture_lock:
-                    warmup(step, self._changed_tensors(), device, generator)
-                    self.steps.append((times, make_replay(step)))
+        loader, optimizer = run.loader, run.optimizer
+        states = [t for s in optimizer.state.values() for name, t in s.items() if name != "step"]
 
-    @torch.no_grad()
-    def _step(self, rows):
-        """One step over the batch that the counter points at, or over the only one."""
-        run = self.run
-        row = rows.index_select(0, self.counter)[0] if len(rows) > 1 else rows[0]
-        scalars = self.scalars.index_select(0, self.counter)[0]
-        self.total += run.gradient(*run.loader.data.gather(row))
-        run.optimizer.fused_step(scalars)
-        self.counter += 1
+        def take_step(rows, scalars, last):
+            loss = run.gradient(*loader.data.gather(rows[0]))
+            optimizer.fused_step(scalars)
+            return loss
 
-    def _changed_tensors(self):
-        """Every tensor that a step changes, but for gradients."""
-        states = self.run.optimizer.state.values()
-        optimizer = [t for state in states for name, t in state.items() if name != "step"]
-        return [self.counter, self.total, *self.run.module.state_dict().values(), *optimizer]
+        self.steps = CapturedSteps(
+            take_step,
+            [*run.module.state_dict().values(), *states],
+            order=np.arange(loader.n_samples)[None],
+            batch_size=loader.batch_size,
+            n_alike=loader.n_samples // loader.batch_size,
+            scalars_shape=(len(loader), optimizer.step_scalars([]).shape[1]),
+            total_shape=(),
+            device=loader.device,
+            generator=None if run.random is None else run.random.generator,
+            make_replay=make_replay,
+        )
 
     def __call__(self, run):
         """Train one epoch; n_samples times its mean loss, a tensor."""
         order = run.loader.next_permutation()
-        if order is not None:
-            self.order.copy_(torch.from_numpy(order), non_blocking=True)
-        scalars = run.next_scalars(len(run.loader))
-        self.scalars.copy_(torch.from_numpy(scalars), non_blocking=True)
-        self.counter.zero_()
-        self.total.zero_()
-        for times, step in self.steps:
-            for _ in range(times):
-                step()
-        return self.total
+        return self.steps(
+            order if order is None else order[None], run.next_scalars(len(run.loader))
+        )
 
 
 _capture_lock = Lock()  # captures of several threads would meet on their stream

@@ -14,12 +14,10 @@ from skorch.callbacks import Callback
 from .._utils.device import threads
 from .._utils.random import draws_from_default
 from ..modules.augment import Augmentation
-from .cuda_graph import CUDAGraphEpoch, can_capture
+from .cuda_graph import MIN_STEPS_TO_CAPTURE, CUDAGraphEpoch, can_capture
 from .run import TrainingRun
 from .stopping import end_interrupted
 from .threads import choose_threads
-
-MIN_STEPS_TO_CAPTURE = 32  # steps from which capturing one as a CUDA graph is repaid
 
 
 def train(run: TrainingRun, run_all_epochs: Callable[[TrainingRun], bool] | None = None) -> None:

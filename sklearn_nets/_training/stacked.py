@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event
 
 import joblib
-import numpy as np
 import torch
 from sklearn import config_context, get_config
 
@@ -28,6 +27,7 @@ from .loop import epochs, listens_to_batches
 from .optimizers import SGD, Adam
 from .run import TrainingRun
 from .stacked_batches import StackedBatches
+from .stacked_steps import StackedSteps
 from .stacked_weights import StackedWeights
 from .threads import choose_threads
 
@@ -38,10 +38,6 @@ FEW_WEIGHTS = 2**12  # of a net whose steps take more time around their products
 STACK_MEMORY_FRACTION = 0.25  # of an accelerator's free memory, for a stack and its activations
 
 logger = logging.getLogger("sklearn_nets.stacked")
-
-
-class Cancelled(BaseException):
-    """Training was ended from outside; not an Exception, which would count as a failed fit."""
 
 
 def reason_to_train_alone(run: TrainingRun) -> str | None:
@@ -234,26 +230,13 @@ class Stack:
             [run.alpha for run in runs],
             [run.report_factor for run in runs],
         )
+        take_steps = StackedSteps(weights, batches, gradient, self.cancelled)
         try:
             while len(self._going_on()) == len(runs):
-                self._advance(runs, self._take_steps(weights, batches, gradient))
+                self._advance(runs, take_steps())
         finally:
             for run in runs:
                 weights.release(run)
-
-    @torch.no_grad()
-    def _take_steps(self, weights, batches, gradient) -> list[float]:
-        """Take the steps of one epoch; the loss of every run."""
-        scalars = [run.next_scalars(len(run.loader)) for run in weights.runs]
-        steppers = weights.steppers(np.stack(scalars))
-        total = 0.0
-        for i, batch in enumerate(batches):
-            if self.cancelled.is_set():
-                raise Cancelled
-            total = total + gradient(*batch)
-            for optimizer, scalars in steppers:
-                optimizer.fused_step(scalars[i])
-        return total.tolist()
 
     def _advance(self, runs, losses=None):
         """End the epoch of every run, and begin its next one; without losses, its first."""

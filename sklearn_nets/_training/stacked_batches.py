@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 
@@ -45,19 +43,19 @@ class StackedBatches:
             places = np.arange(max(last)) < np.array(last)[:, None]
             self.mask = torch.from_numpy(places).to(self.device)
 
-    def __iter__(self) -> Iterator[tuple]:
+    def next_orders(self) -> np.ndarray:
+        """The samples of an epoch in order, (n_nets, n_places); one line if all nets' are equal."""
         orders = np.stack([self._next_order(loader) for loader in self.loaders])
         same = bool((orders == orders[0]).all()) and self.mask is None
-        index = torch.from_numpy(orders[:1] if same else orders).to(self.device)
-        for step in range(self.n_steps):
-            rows = index[:, step * self.size : (step + 1) * self.size]
-            X, y = self.X.gather(rows), self.y.gather(rows)
-            weight = None if self.weight is None else self.weight.gather(rows)
-            if self.mask is None or step < self.n_steps - 1:
-                yield X, y, weight, None
-            else:
-                mask = self.mask.to(X.dtype) if weight is None else weight * self.mask
-                yield X, y, mask, self.counts
+        return orders[:1] if same else orders
+
+    def gather(self, rows: torch.Tensor, last: bool) -> tuple:
+        """X, y, weight and counts of a batch, for each net the samples in its line of `rows`."""
+        X, y = self.X.gather(rows), self.y.gather(rows)
+        weight = None if self.weight is None else self.weight.gather(rows)
+        if self.mask is None or not last:
+            return X, y, weight, None
+        return X, y, self.mask.to(X.dtype) if weight is None else weight * self.mask, self.counts
 
     def _next_order(self, loader):
         """A net's samples in order, in all places; what fills them up is some sample."""

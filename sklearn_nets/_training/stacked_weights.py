@@ -75,6 +75,10 @@ class StackedWeights:
     def _zip(self, parameters):
         return zip(self.runs, parameters, strict=True)
 
+    def tensors(self) -> list[torch.Tensor]:
+        """Everything that a step changes, but for gradients."""
+        return [t for value, _, states, _ in self.rows for t in (value, *states.values())]
+
     @torch.no_grad()
     def release(self, run) -> None:
         """Give a net weights and states of its own, with the values they have."""
@@ -86,9 +90,9 @@ class StackedWeights:
         run.optimizer._lists = None
 
     def steppers(self, scalars: np.ndarray) -> list:
-        """What takes the steps of an epoch: pairs of an optimizer and its scalars, step by step.
+        """What takes the steps of an epoch: pairs of an optimizer and a net whose scalars it takes.
 
-        Nets whose steps are the same share an optimizer.
+        Nets whose steps are the same share an optimizer, which is the same in every epoch.
 
         Parameters
         ----------
@@ -97,10 +101,7 @@ class StackedWeights:
         groups = defaultdict(list)
         for i, run in enumerate(self.runs):
             groups[(*_hyperparameters(run.optimizer), scalars[i].tobytes())].append(i)
-        return [
-            (self._optimizer(tuple(members)), scalars[members[0]].tolist())
-            for members in groups.values()
-        ]
+        return [(self._optimizer(tuple(members)), members[0]) for members in groups.values()]
 
     def _optimizer(self, members):
         """One optimizer over the rows of some nets."""

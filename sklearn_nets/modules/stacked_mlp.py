@@ -34,6 +34,7 @@ class StackedMLPGradient:
         self.alphas = weights[0].new_tensor(alphas) if any(alphas) else None
         factors = weights[0].new_tensor(report_factors)
         self.report_factors = factors if any(f != 1 for f in report_factors) else None
+        self._counts = None
 
     def __call__(self, X, y, weight=None, counts=None):
         """Write the gradients of a batch of every net; call without grad mode.
@@ -60,7 +61,7 @@ class StackedMLPGradient:
         W, b, grad_W, grad_b = layers[-1]
         zt = torch.baddbmm(b[:, :, None], W, activations[-1].transpose(1, 2))  # outputs first
         value, delta = self._residual(zt, y, weight, counts)
-        n = n if counts is None else value.new_tensor(counts)
+        n = n if counts is None else self._as_tensor(counts, value)
         total = n if weight is None else weight.sum(1)
         if weight is None:
             delta.div_(n)
@@ -78,6 +79,12 @@ class StackedMLPGradient:
             torch.bmm(delta.transpose(1, 2), activations[i], out=grad_W)
             torch.sum(delta, 1, out=grad_b)
         return value if self.alphas is None else self._penalize(value, n, total)
+
+    def _as_tensor(self, counts, like):
+        # made once: a step that is captured as a CUDA graph copies nothing from the host
+        if self._counts is None or self._counts[0] != counts:
+            self._counts = counts, like.new_tensor(counts)
+        return self._counts[1]
 
     def _residual(self, zt, y, weight, counts):
         """Sums of the weighted losses, shape (n_nets,), and their gradient by the raw outputs."""
