@@ -58,8 +58,9 @@ class Attention(nn.Module):
     def forward(self, H):
         """Map tokens (n, tokens, embed_dim) to tokens of the same shape."""
         n, tokens, embed_dim = H.shape
-        heads = self.qkv(H).view(n, tokens, 3, self.num_heads, embed_dim // self.num_heads)
-        q, k, v = heads.permute(2, 0, 3, 1, 4)  # each (n, num_heads, tokens, L)
+        # cut along the last axis: the gradient of that is one copy, of a permuted whole it is two
+        parts = self.qkv(H).chunk(3, dim=2)
+        q, k, v = (part.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for part in parts)
         mixed = F.scaled_dot_product_attention(q, k, v)
         return self.proj(mixed.transpose(1, 2).reshape(n, tokens, embed_dim))
 
@@ -147,7 +148,8 @@ class ConvTokenizer(nn.Module):
             if n_pools:
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
             in_channels = out_channels
-        self.layers = nn.Sequential(*layers)
+        # the fastest layout here, and tokens are then no copy of the pixels
+        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
     def forward(self, X):
         """Tokens, (n, tokens, embed_dim), of X, (n, in_channels, height, width)."""
