@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from scipy.stats import mannwhitneyu, norm
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from small_nets import IMAGES, Y, cnn
 
 from sklearn_nets import RandomFlipShift, RandomZoom, ViTClassifier
-from sklearn_nets.modules.augment import mirroring_keeps_targets
+from sklearn_nets.modules.mirroring import _told_apart, mirroring_keeps_targets
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -83,6 +84,56 @@ def test_mirroring_is_refused_where_labels_do_not_bear_it():
     assert mirroring_keeps_targets(X, dark, np.random.RandomState(0))
     noise = torch.from_numpy(np.random.RandomState(1).rand(200, 1, 8, 8))
     assert not mirroring_keeps_targets(noise, torch.arange(200) % 2, np.random.RandomState(0))
+
+
+def colored_signs(n, random_state):
+    """Bars that rise (0) or fall (1), or disks (2), of any color on any color."""
+    rng = np.random.RandomState(random_state)
+    y = rng.randint(0, 3, n)
+    rows, columns = np.mgrid[:24, :24]
+    X = np.empty((n, 3, 24, 24))
+    for image, label in zip(X, y):
+        row, column = rng.uniform(9, 15, 2)
+        if label == 2:
+            sign = (rows - row) ** 2 + (columns - column) ** 2 < 36
+        else:
+            slope = -1 if label == 0 else 1
+            sign = np.abs(rows - row - slope * (columns - column)) < 3
+        ground, color = rng.uniform(0, 1, (2, 3, 1, 1))
+        image[:] = np.where(sign, color, ground) + 0.05 * rng.randn(3, 24, 24)
+    return torch.from_numpy(X), torch.from_numpy(y)
+
+
+def test_mirroring_is_refused_where_pixels_cannot_tell():
+    """Nearest neighbors know a little of these signs, but not of the two that are mirror images."""
+    X, y = colored_signs(600, 0)
+    assert not mirroring_keeps_targets(X, y, np.random.RandomState(0))
+    bars = (y < 2).long()  # that one class holds both is another matter
+    assert mirroring_keeps_targets(X, bars, np.random.RandomState(0))
+
+
+@pytest.mark.parametrize("n_queries", [150, 5000])
+def test_how_well_two_classes_are_told_apart(n_queries):
+    """The nearest neighbors and probabilities of scikit-learn and SciPy."""
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:300], y[:300] % 3
+    queries = np.random.RandomState(0).permutation(len(X))[:n_queries]
+    found = _told_apart(
+        torch.from_numpy(X.reshape(-1, 1, 8, 8)), torch.from_numpy(y), torch.from_numpy(queries)
+    )
+    nearest = np.empty((len(queries), 3))
+    for i, query in enumerate(queries):
+        for label in range(3):
+            others = np.flatnonzero((y == label) & (np.arange(len(X)) != query))
+            nearest[i, label] = np.linalg.norm(X[others] - X[query], axis=1).min()
+    for (a, b), probabilities, errors in found:
+        nearer = nearest[:, b] - nearest[:, a]
+        groups = [nearer[y[queries] == label] for label in (a, b)]
+        test = mannwhitneyu(*groups, method="asymptotic", use_continuity=False)
+        n, m = map(len, groups)
+        assert_allclose(probabilities[0], test.statistic / (n * m), rtol=1e-9)
+        z = (probabilities[0] - 0.5) / errors[0]
+        assert_allclose(abs(z), norm.isf(test.pvalue / 2), rtol=1e-4)  # which corrects for ties
 
 
 def test_torchvisions_transforms_augment():

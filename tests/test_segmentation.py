@@ -17,8 +17,8 @@ from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_nets.datasets import make_digit_scenes
 from sklearn_nets.metrics import confusion_matrix, dice_score, get_scorer, mean_iou_score
-from sklearn_nets.modules.augment import labelled_patches, mirroring_keeps_targets
 from sklearn_nets.modules.losses import PixelLoss
+from sklearn_nets.modules.mirroring import labelled_patches, mirroring_keeps_masks
 from sklearn_nets.segmentation import PixelClassifier, SegmentationDisplay, SegmentationNet
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -294,10 +294,30 @@ def test_masks_bear_mirroring_or_not():
     digits = torch.from_numpy(data.masks.astype(np.int16))
     bright = (X.float().mean(1) > 128).to(torch.int16)
     for masks, keeps in ((digits, False), (bright, True)):
-        patches, labels, groups = labelled_patches(X, masks, random_state)
+        _, labels, _, _ = labelled_patches(X, masks, random_state)
         assert torch.equal(labels.bincount()[labels.unique()] <= 250, torch.ones(
             len(labels.unique()), dtype=torch.bool))  # fmt: skip
-        assert mirroring_keeps_targets(patches, labels, random_state, groups) is keeps
+        assert mirroring_keeps_masks(X, masks, random_state) is keeps
+
+
+def test_masks_of_what_is_left_and_right_are_not_mirrored():
+    """Two classes that look alike, each on its side, and the same two on any side."""
+    rng = np.random.RandomState(0)
+    X = rng.uniform(0, 0.2, (60, 1, 24, 32))
+    sided, mixed = np.zeros((2, 60, 24, 32), dtype=int)
+    for i in range(60):
+        top, left, right = rng.randint(4, 8), rng.randint(2, 6), rng.randint(18, 22)
+        swapped = i % 2
+        for label, column in ((1, left), (2, right)):
+            where = i, slice(top, top + 12), slice(column, column + 9)
+            X[i, 0][where[1:]] += 0.6
+            sided[where] = label
+            mixed[where] = 3 - label if swapped else label
+    bright = X.copy()  # on any side they differ in how bright they are
+    bright[:, 0][mixed == 2] += 1.0
+    for images, masks, keeps in ((X, sided, False), (bright, mixed, True)):
+        found = mirroring_keeps_masks(torch.from_numpy(images), torch.from_numpy(masks), rng)
+        assert found is keeps
 
 
 DATA = Path(os.environ.get("SKLEARN_NETS_DATA", "missing")) / "camvid_120x160.npz"

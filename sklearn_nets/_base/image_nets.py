@@ -17,9 +17,10 @@ from torch import nn
 from .._utils.array_api import convert_like
 from .._utils.random import TorchRandom
 from .._utils.sklearn_compat import StrOptions, check_is_fitted
-from ..modules.augment import RandomFlipShift, auto_augmentation, mirroring_keeps_targets
+from ..modules.augment import RandomFlipShift, auto_augmentation
 from ..modules.interfaces import Backbone, DataDependentInit
 from ..modules.layers import Normalize
+from ..modules.mirroring import mirroring_keeps_targets
 from ..modules.registry import build_architecture
 from ..modules.views import average_over_views
 from .image_reading import ImageReadingMixin

@@ -22,8 +22,9 @@ from .._base.parameters import POSITIVE_INT, net_class, parameter
 from .._base.precision import image_precision
 from .._utils.array_api import to_numpy
 from .._utils.sklearn_compat import Interval, Options, StrOptions, fit_context
-from ..modules.augment import RandomZoom, mirroring_keeps_targets
+from ..modules.augment import RandomZoom
 from ..modules.detector import DenseDetector
+from ..modules.mirroring import mirroring_keeps_targets
 from ._mixin import DetectorMixin
 
 STRIDES = {6: 2, 48: 4}  # by the side of a class's boxes, in pixels, that is less; 8 of larger ones

@@ -20,7 +20,8 @@ from .._base.ragged import by_size, cut_tiles, forward_tiles, pad_images
 from .._utils.array_api import convert_like, is_tensor, to_numpy
 from .._utils.sklearn_compat import Interval, StrOptions, fit_context
 from .._utils.validation import check_target_given, is_ragged
-from ..modules.augment import RandomZoom, labelled_patches, mirroring_keeps_targets
+from ..modules.augment import RandomZoom
+from ..modules.mirroring import mirroring_keeps_masks
 from ..modules.segmenters import build_segmenter
 from ..modules.unet import UNet
 from ._base import SegmenterMixin
@@ -136,9 +137,7 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
 
     def _auto_augmentation(self, source, random_state):
         X, masks, _ = source.gather(slice(None, None, math.ceil(len(source.X) / MIRROR_IMAGES)))
-        patches, labels, images = labelled_patches(X, masks, random_state)
-        keeps = mirroring_keeps_targets(patches, labels, random_state, groups=images)
-        return RandomZoom(hflip=0.5 if keeps else 0.0)
+        return RandomZoom(hflip=0.5 * mirroring_keeps_masks(X, masks, random_state))
 
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Fit the net to images and masks.

@@ -1,0 +1,211 @@
+"""Whether the mirror image of a training image still has the same target.
+
+Mirroring is worth a point or two on photographs, and ruins digits, letters and signs with arrows.
+So nets do it unasked only where the training data shows that it is harmless: of every two classes,
+mirrored images must still be nearer to images of their own class than to those of the other. Where
+pixels do not tell two classes apart, they cannot tell either that one is not the mirror image of
+the other, and nothing is mirrored.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+SIDE = 16  # pixels that images are reduced to
+CERTAIN, VERY_CERTAIN = 2, 3  # standard errors
+KEPT = 2 / 3  # of what pixels tell about targets, in the mirror
+MAX_LOSS = 0.25  # of the probability to be nearer to one's own class than an image of another is
+SIDED = 0.85  # probability that a pixel of a class lies to the left of one of another
+
+
+@torch.no_grad()
+def mirroring_keeps_targets(X, y, random_state, n_queries: int = 5000) -> bool:
+    """Whether mirrored images look like images of their own target, as far as the data can tell.
+
+    A query is told of class a rather than b by how much nearer its nearest neighbor in a is than
+    that in b, and two classes are told apart by the probability that this is greater for a query of
+    a than for one of b. For every two classes it must exceed 1/2 by two standard errors, also for
+    mirrored queries, which may lose a quarter at most, and over all classes a third of the excess.
+
+    Of real targets, the squared difference to the nearest neighbor's must keep two thirds of what
+    it is below that of two targets drawn at random.
+
+    Parameters
+    ----------
+    X : tensor of shape (n, channels, height, width)
+        A sample of the training images.
+    y : tensor of shape (n,) or (n, n_outputs)
+        Their encoded labels, or floating point targets.
+    random_state : RandomState
+        Draws the queries.
+    n_queries : int, default=5000
+        How many images are mirrored.
+
+    References
+    ----------
+    Mann & Whitney (1947), "On a test of whether one of two random variables is stochastically
+    larger than the other".
+    """
+    queries = torch.from_numpy(random_state.permutation(len(X))[:n_queries]).to(X.device)
+    if y.is_floating_point() and not bool(((y == 0) | (y == 1)).all()):
+        return _mirrored_numbers_agree(_reduce(X), y.reshape(len(y), -1), queries)
+    _, labels = torch.unique(y, dim=0, return_inverse=True)
+    pairs = _told_apart(_reduce(X), labels, queries)
+    excess = np.zeros(2)
+    for _, probabilities, errors in pairs:
+        above = probabilities - 0.5
+        if (above <= CERTAIN * errors).any() or above[0] - above[1] > MAX_LOSS:
+            return False
+        excess += above
+    return bool(excess[0] > 0 and excess[1] >= KEPT * excess[0])
+
+
+@torch.no_grad()
+def mirroring_keeps_masks(X, masks, random_state, n_queries: int = 2000) -> bool:
+    """Whether mirrored images bear mirrored masks, as far as the data can tell.
+
+    Patches around pixels of each class are compared with those of other images as
+    `mirroring_keeps_targets` compares images. Since few masks know left from right, the doubt is
+    in their favor here: mirroring is refused where patches tell nothing of their classes, where
+    they lose a third of it in the mirror, or where two classes are mistaken for each other there,
+    or are told apart by their side of the image and not by their looks, like two lungs.
+
+    Parameters
+    ----------
+    X : tensor of shape (n, channels, height, width)
+    masks : tensor of shape (n, height, width)
+        Class indices; -1 for pixels without a label.
+    random_state : RandomState
+    n_queries : int, default=2000
+        How many patches are mirrored.
+    """
+    patches, labels, images, columns = labelled_patches(X, masks, random_state)
+    queries = torch.from_numpy(random_state.permutation(len(patches))[:n_queries]).to(X.device)
+    _, labels = torch.unique(labels, return_inverse=True)
+    columns = [columns[labels == label].cpu().numpy() for label in range(int(labels.max()) + 1)]
+    excess, error = np.zeros(2), 0.0
+    for (a, b), probabilities, errors in _told_apart(_reduce(patches), labels, queries, images):
+        above = probabilities - 0.5
+        mistaken = above[0] > 0 and above[1] < -VERY_CERTAIN * errors[1]
+        to_the_left, _ = _probability_greater(columns[b], columns[a])
+        sided = max(to_the_left, 1 - to_the_left) > SIDED
+        if mistaken or (sided and above[1] < MAX_LOSS):
+            return False
+        excess += above
+        error += errors[0] ** 2
+    return bool(excess[0] > VERY_CERTAIN * error**0.5 and excess[1] >= KEPT * excess[0])
+
+
+def labelled_patches(X, masks, random_state, n_per_class: int = 250):
+    """Patches of images around pixels drawn from each class alike, and their labels.
+
+    Parameters
+    ----------
+    X : tensor of shape (n, channels, height, width)
+    masks : tensor of shape (n, height, width)
+        Class indices; -1 for pixels without a label.
+    random_state : RandomState
+    n_per_class : int, default=250
+        Pixels drawn of each class, at most.
+
+    Returns
+    -------
+    patches : tensor of shape (n_patches, channels, side, side)
+        A quarter of the images' shorter side, at least 3 pixels and odd.
+    labels : tensor of shape (n_patches,)
+    images, columns : tensor of shape (n_patches,)
+        Which image each is from, and where from left to right.
+    """
+    half = max(1, min(X.shape[2:]) // 8)
+    codes = masks.cpu().numpy()
+    drawn = []
+    for label in np.unique(codes[codes >= 0]):
+        pixels = np.flatnonzero(codes == label)
+        drawn.append(random_state.permutation(pixels)[:n_per_class])
+    image, row, column = np.unravel_index(np.concatenate(drawn), codes.shape)
+    around = np.arange(-half, half + 1)
+    rows, columns = (  # beyond the border the border's pixels are repeated
+        torch.from_numpy(np.clip(at[:, None] + around, 0, side - 1)).to(X.device)
+        for at, side in zip((row, column), X.shape[2:])
+    )
+    image = torch.from_numpy(image).to(X.device)
+    patches = X.permute(0, 2, 3, 1)[image[:, None, None], rows[:, :, None], columns[:, None, :]]
+    labels = torch.from_numpy(codes.ravel()[np.concatenate(drawn)].astype(np.int64)).to(X.device)
+    return patches.permute(0, 3, 1, 2), labels, image, torch.from_numpy(column).to(X.device)
+
+
+def _reduce(X):
+    """Images of few pixels, without what all have in common."""
+    X = F.adaptive_avg_pool2d(X.float(), [min(side, SIDE) for side in X.shape[2:]])
+    return X - X.mean(0)
+
+
+def _told_apart(X, labels, queries, groups=None):
+    """How well two classes are told apart, as images are and mirrored, for every two of them.
+
+    Yields the two classes, and two arrays of two numbers: the probabilities, and their standard
+    errors where there is nothing to be told. Neighbors of a query's own group do not count.
+    """
+    order = labels.argsort(stable=True)
+    places = torch.empty_like(order)
+    places[order] = torch.arange(len(order), device=order.device)
+    groups = torch.arange(len(order), device=order.device) if groups is None else groups[order]
+    sizes = labels.bincount().tolist()
+    X, queries = X[order], places[queries]
+    found = []
+    for mirror in (False, True):
+        rows = [
+            torch.stack([d.amin(1) for d in distances.split(sizes, 1)], 1)
+            for distances in _distances(X, queries, groups, mirror)
+        ]
+        found.append(torch.cat(rows).cpu().numpy())
+    of_query = labels[order][queries].cpu().numpy()
+    for a, b in combinations(range(len(sizes)), 2):
+        both = []
+        for distances in found:
+            with np.errstate(invalid="ignore"):
+                nearer = distances[:, b] - distances[:, a]
+            nearer[np.isnan(nearer)] = 0  # there is no other image of either class
+            both.append(_probability_greater(nearer[of_query == a], nearer[of_query == b]))
+        probabilities, errors = np.array(both).T
+        yield (a, b), probabilities, errors
+
+
+def _distances(X, queries, groups, mirror):
+    """Distances of queries, mirrored or not, to all images, some queries at a time."""
+    X_flat = X.flatten(1)
+    for some in queries.split(512):
+        images = X[some].flip(3) if mirror else X[some]
+        distances = torch.cdist(images.flatten(1), X_flat)
+        yield distances.masked_fill_(groups[some][:, None] == groups, torch.inf)
+
+
+def _probability_greater(a, b):
+    """That a number of a is greater than one of b, equal ones counting half; standard error."""
+    n, m = len(a), len(b)
+    if not n * m:
+        return 0.5, np.inf
+    b = np.sort(b)
+    below, up_to = (np.searchsorted(b, a, side).sum() for side in ("left", "right"))
+    probability = (below + up_to) / (2 * n * m)
+    return probability, np.sqrt((n + m + 1) / (12 * n * m))
+
+
+def _mirrored_numbers_agree(X, y, queries) -> bool:
+    own = torch.arange(len(X), device=X.device)
+    nearest = [
+        torch.cat([distances.argmin(1) for distances in _distances(X, queries, own, mirror)])
+        for mirror in (False, True)
+    ]
+    truth = y[queries].double()
+    plain, mirrored = ((y[found].double() - truth).square() for found in nearest)
+    # of two targets drawn at random the mean squared difference is twice the variance
+    chance = 2 * truth.var(0, correction=0).clamp(min=torch.finfo(torch.float64).tiny)
+    gains = [1 - (errors / chance).mean(1) for errors in (plain, mirrored)]
+    above, kept = (float(gain.mean()) for gain in gains)
+    error = float(gains[0].std()) / len(queries) ** 0.5
+    return above > 3 * error and kept >= KEPT * above
