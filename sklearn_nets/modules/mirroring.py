@@ -19,6 +19,7 @@ SIDE = 16  # pixels that images are reduced to
 CERTAIN, VERY_CERTAIN = 2, 3  # standard errors
 KEPT = 2 / 3  # of what pixels tell about targets, in the mirror
 MAX_LOSS = 0.25  # of the probability to be nearer to one's own class than an image of another is
+ALIKE = 0.75  # probability up to which two classes of pixels look alike in the mirror
 SIDED = 0.85  # probability that a pixel of a class lies to the left of one of another
 
 
@@ -93,7 +94,7 @@ def mirroring_keeps_masks(X, masks, random_state, n_queries: int = 2000) -> bool
         mistaken = above[0] > 0 and above[1] < -VERY_CERTAIN * errors[1]
         to_the_left, _ = _probability_greater(columns[b], columns[a])
         sided = max(to_the_left, 1 - to_the_left) > SIDED
-        if mistaken or (sided and above[1] < MAX_LOSS):
+        if mistaken or (sided and probabilities[1] < ALIKE):
             return False
         excess += above
         error += errors[0] ** 2
