@@ -3,7 +3,9 @@
 ``SKLEARN_NETS_SMALL=1`` makes everything small, for a first look or for a test.
 """
 
+import io
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,28 @@ def fashion_mnist(n_train=20_000, n_test=10_000):
         X, y = fetch_openml("Fashion-MNIST", version=1, return_X_y=True, as_frame=False)
         X = X.astype(np.uint8).reshape(-1, 28, 28)
         X, X_test, y, y_test = X[:60_000], X[60_000:], y[:60_000], y[60_000:]
+    return X[:n_train], X_test[:n_test], y[:n_train], y_test[:n_test]
+
+
+def photographs(n_train=20_000, n_test=5_000):
+    """CIFAR-10: photographs of 32x32 pixels, ten classes: train and test."""
+    if SMALL:
+        n_train, n_test = 200, 100
+    if folder():
+        from PIL import Image
+
+        parts = []
+        with np.load(folder() / "cifar10_25k_32x32_jpeg.npz") as z:
+            for part, n in (("train", n_train), ("test", n_test)):
+                data, ends = z[f"jpeg_{part}"], z[f"offsets_{part}"][: n + 1]
+                files = [io.BytesIO(data[a:b].tobytes()) for a, b in pairwise(ends)]
+                parts.append(np.stack([np.asarray(Image.open(file)) for file in files]))
+                parts.append(z["class_names"][z[f"y_{part}"][:n]])
+        X, y, X_test, y_test = parts
+        return X, X_test, y, y_test
+    X, y = fetch_openml("CIFAR_10", version=1, return_X_y=True, as_frame=False)
+    X = X.astype(np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    X, X_test, y, y_test = X[:50_000], X[50_000:], y[:50_000], y[50_000:]
     return X[:n_train], X_test[:n_test], y[:n_train], y_test[:n_test]
 
 
