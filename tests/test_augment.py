@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from small_nets import IMAGES, Y, cnn
 
 from sklearn_nets import RandomFlipShift, RandomZoom, ViTClassifier
-from sklearn_nets.modules.mirroring import _told_apart, mirroring_keeps_targets
+from sklearn_nets.modules.mirroring import _edges, _pixels, _told_apart, mirroring_keeps_targets
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -105,11 +105,25 @@ def colored_signs(n, random_state):
 
 
 def test_mirroring_is_refused_where_pixels_cannot_tell():
-    """Nearest neighbors know a little of these signs, but not of the two that are mirror images."""
+    """Pixels know a little of these signs, but not of the two that are mirror images."""
     X, y = colored_signs(600, 0)
     assert not mirroring_keeps_targets(X, y, np.random.RandomState(0))
+    gray = torch.rand(600, 1, 24, 24, generator=torch.Generator().manual_seed(0))
+    assert not mirroring_keeps_targets(gray, y, np.random.RandomState(0))
     bars = (y < 2).long()  # that one class holds both is another matter
     assert mirroring_keeps_targets(X, bars, np.random.RandomState(0))
+
+
+def test_edges_have_a_direction_and_no_color():
+    X, y = colored_signs(200, 0)
+    edges = _edges(X)
+    assert_allclose(_edges(1 - X), edges, atol=1e-5)  # white on black as black on white
+    assert_allclose(_edges(3 * X + 1), edges, atol=1e-5)
+    rising, falling = (edges[y == label].mean(0) for label in (0, 1))
+    assert (rising - falling).abs().max() > 0.2
+    mirrored = _edges(X.flip(3)[y == 0]).mean(0)
+    assert (mirrored - falling).abs().max() < 0.1
+    assert _edges(torch.ones(2, 1, 1, 1)).isfinite().all()  # an image of one pixel
 
 
 @pytest.mark.parametrize("n_queries", [150, 5000])
@@ -119,7 +133,10 @@ def test_how_well_two_classes_are_told_apart(n_queries):
     X, y = X[:300], y[:300] % 3
     queries = np.random.RandomState(0).permutation(len(X))[:n_queries]
     found = _told_apart(
-        torch.from_numpy(X.reshape(-1, 1, 8, 8)), torch.from_numpy(y), torch.from_numpy(queries)
+        torch.from_numpy(X.reshape(-1, 1, 8, 8)),
+        torch.from_numpy(y),
+        torch.from_numpy(queries),
+        descriptions=[_pixels],
     )
     nearest = np.empty((len(queries), 3))
     for i, query in enumerate(queries):
@@ -131,8 +148,8 @@ def test_how_well_two_classes_are_told_apart(n_queries):
         groups = [nearer[y[queries] == label] for label in (a, b)]
         test = mannwhitneyu(*groups, method="asymptotic", use_continuity=False)
         n, m = map(len, groups)
-        assert_allclose(probabilities[0], test.statistic / (n * m), rtol=1e-9)
-        z = (probabilities[0] - 0.5) / errors[0]
+        assert_allclose(probabilities[0, 0], test.statistic / (n * m), rtol=1e-9)
+        z = (probabilities[0, 0] - 0.5) / errors[0, 0]
         assert_allclose(abs(z), norm.isf(test.pvalue / 2), rtol=1e-4)  # which corrects for ties
 
 

@@ -2,9 +2,13 @@
 
 Mirroring is worth a point or two on photographs, and ruins digits, letters and signs with arrows.
 So nets do it unasked only where the training data shows that it is harmless: of every two classes,
-mirrored images must still be nearer to images of their own class than to those of the other. Where
-pixels do not tell two classes apart, they cannot tell either that one is not the mirror image of
-the other, and nothing is mirrored.
+mirrored images must still be nearer to images of their own class than to those of the other, in
+their pixels or in the directions of their edges, whichever tells the two better. Where neither
+tells two classes apart, they cannot tell either that one is not the mirror image of the other, and
+nothing is mirrored.
+
+Edges are described by histograms of oriented gradients, which know no color: Dalal & Triggs (2005),
+"Histograms of oriented gradients for human detection".
 """
 
 from __future__ import annotations
@@ -15,7 +19,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-SIDE = 16  # pixels that images are reduced to
+SIDE = 16  # pixels that images are reduced to, twice as many for their edges
+CELLS, DIRECTIONS = 4, 8  # cells along a side with a histogram of edges each, and its bins
 CERTAIN, VERY_CERTAIN = 2, 3  # standard errors
 KEPT = 2 / 3  # of what pixels tell about targets, in the mirror
 MAX_LOSS = 0.25  # of the probability to be nearer to one's own class than an image of another is
@@ -24,13 +29,14 @@ SIDED = 0.85  # probability that a pixel of a class lies to the left of one of a
 
 
 @torch.no_grad()
-def mirroring_keeps_targets(X, y, random_state, n_queries: int = 5000) -> bool:
+def mirroring_keeps_targets(X, y, random_state, n_queries: int = 2000) -> bool:
     """Whether mirrored images look like images of their own target, as far as the data can tell.
 
     A query is told of class a rather than b by how much nearer its nearest neighbor in a is than
     that in b, and two classes are told apart by the probability that this is greater for a query of
     a than for one of b. For every two classes it must exceed 1/2 by two standard errors, also for
-    mirrored queries, which may lose a quarter at most, and over all classes a third of the excess.
+    mirrored queries, by pixels or edges, whichever is better; neither may lose more than a quarter
+    in the mirror, and over all classes a third of the excess.
 
     Of real targets, the squared difference to the nearest neighbor's must keep two thirds of what
     it is below that of two targets drawn at random.
@@ -43,7 +49,7 @@ def mirroring_keeps_targets(X, y, random_state, n_queries: int = 5000) -> bool:
         Their encoded labels, or floating point targets.
     random_state : RandomState
         Draws the queries.
-    n_queries : int, default=5000
+    n_queries : int, default=2000
         How many images are mirrored.
 
     References
@@ -53,13 +59,14 @@ def mirroring_keeps_targets(X, y, random_state, n_queries: int = 5000) -> bool:
     """
     queries = torch.from_numpy(random_state.permutation(len(X))[:n_queries]).to(X.device)
     if y.is_floating_point() and not bool(((y == 0) | (y == 1)).all()):
-        return _mirrored_numbers_agree(_reduce(X), y.reshape(len(y), -1), queries)
+        return _mirrored_numbers_agree(X, y.reshape(len(y), -1), queries)
     _, labels = torch.unique(y, dim=0, return_inverse=True)
-    pairs = _told_apart(_reduce(X), labels, queries)
     excess = np.zeros(2)
-    for _, probabilities, errors in pairs:
-        above = probabilities - 0.5
-        if (above <= CERTAIN * errors).any() or above[0] - above[1] > MAX_LOSS:
+    for _, probabilities, errors in _told_apart(X, labels, queries):
+        best = probabilities[:, 0].argmax()
+        above = probabilities[best] - 0.5
+        lost = probabilities[:, 0] - probabilities[:, 1]
+        if (above <= CERTAIN * errors[best]).any() or lost.max() > MAX_LOSS:
             return False
         excess += above
     return bool(excess[0] > 0 and excess[1] >= KEPT * excess[0])
@@ -89,15 +96,16 @@ def mirroring_keeps_masks(X, masks, random_state, n_queries: int = 2000) -> bool
     _, labels = torch.unique(labels, return_inverse=True)
     columns = [columns[labels == label].cpu().numpy() for label in range(int(labels.max()) + 1)]
     excess, error = np.zeros(2), 0.0
-    for (a, b), probabilities, errors in _told_apart(_reduce(patches), labels, queries, images):
-        above = probabilities - 0.5
-        mistaken = above[0] > 0 and above[1] < -VERY_CERTAIN * errors[1]
+    for (a, b), probabilities, errors in _told_apart(patches, labels, queries, images):
+        best = probabilities[:, 0].argmax()
+        above = probabilities[best] - 0.5
+        mistaken = above[0] > 0 and above[1] < -VERY_CERTAIN * errors[best, 1]
         to_the_left, _ = _probability_greater(columns[b], columns[a])
         sided = max(to_the_left, 1 - to_the_left) > SIDED
-        if mistaken or (sided and probabilities[1] < ALIKE):
+        if mistaken or (sided and probabilities[best, 1] < ALIKE):
             return False
         excess += above
-        error += errors[0] ** 2
+        error += errors[best, 0] ** 2
     return bool(excess[0] > VERY_CERTAIN * error**0.5 and excess[1] >= KEPT * excess[0])
 
 
@@ -139,17 +147,38 @@ def labelled_patches(X, masks, random_state, n_per_class: int = 250):
     return patches.permute(0, 3, 1, 2), labels, image, torch.from_numpy(column).to(X.device)
 
 
-def _reduce(X):
-    """Images of few pixels, without what all have in common."""
+def _pixels(X):
+    """Few pixels of every image, (n, n_numbers), without what all images have in common."""
     X = F.adaptive_avg_pool2d(X.float(), [min(side, SIDE) for side in X.shape[2:]])
-    return X - X.mean(0)
+    return (X - X.mean(0)).flatten(1)
 
 
-def _told_apart(X, labels, queries, groups=None):
+def _edges(X):
+    """Histograms of the directions of edges in the cells of every image, (n, n_numbers)."""
+    X = F.adaptive_avg_pool2d(X.float(), [min(side, 2 * SIDE) for side in X.shape[2:]])
+    padded = F.pad(X, (1, 1, 1, 1), mode="replicate")
+    down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
+    right = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
+    strongest = torch.hypot(down, right).argmax(1, keepdim=True)  # of the channels
+    down, right = (slope.gather(1, strongest)[:, 0] for slope in (down, right))
+    angle, strength = torch.atan2(down, right), torch.hypot(down, right)
+    bins = torch.arange(DIRECTIONS, device=X.device) * torch.pi / DIRECTIONS
+    # an edge and its negative have one direction, which neighboring bins share
+    share = torch.cos(2 * (angle[:, None] - bins[:, None, None])).clamp(min=0).square()
+    cells = [min(CELLS, side) for side in X.shape[2:]]
+    histograms = F.adaptive_avg_pool2d(strength[:, None] * share, cells).flatten(1)
+    return F.normalize(histograms).sqrt()
+
+
+DESCRIPTIONS = (_pixels, _edges)
+
+
+def _told_apart(X, labels, queries, groups=None, descriptions=DESCRIPTIONS):
     """How well two classes are told apart, as images are and mirrored, for every two of them.
 
-    Yields the two classes, and two arrays of two numbers: the probabilities, and their standard
-    errors where there is nothing to be told. Neighbors of a query's own group do not count.
+    Yields the two classes, and two arrays of shape (n_descriptions, 2): the probabilities, of
+    images and of mirrored ones, and their standard errors where there is nothing to be told.
+    Neighbors of a query's own group do not count.
     """
     order = labels.argsort(stable=True)
     places = torch.empty_like(order)
@@ -157,32 +186,34 @@ def _told_apart(X, labels, queries, groups=None):
     groups = torch.arange(len(order), device=order.device) if groups is None else groups[order]
     sizes = labels.bincount().tolist()
     X, queries = X[order], places[queries]
-    found = []
-    for mirror in (False, True):
-        rows = [
-            torch.stack([d.amin(1) for d in distances.split(sizes, 1)], 1)
-            for distances in _distances(X, queries, groups, mirror)
-        ]
-        found.append(torch.cat(rows).cpu().numpy())
+    found = []  # by each description, of images and mirrored ones, distances to every class
+    for describe in descriptions:
+        found.append([])
+        for distances in _distances(X, queries, groups, describe):
+            rows = [torch.stack([d.amin(1) for d in some.split(sizes, 1)], 1) for some in distances]
+            found[-1].append(torch.cat(rows).cpu().numpy())
     of_query = labels[order][queries].cpu().numpy()
     for a, b in combinations(range(len(sizes)), 2):
-        both = []
-        for distances in found:
-            with np.errstate(invalid="ignore"):
-                nearer = distances[:, b] - distances[:, a]
-            nearer[np.isnan(nearer)] = 0  # there is no other image of either class
-            both.append(_probability_greater(nearer[of_query == a], nearer[of_query == b]))
-        probabilities, errors = np.array(both).T
-        yield (a, b), probabilities, errors
+        told = np.array([[_told(d, of_query, a, b) for d in distances] for distances in found])
+        yield (a, b), told[:, :, 0], told[:, :, 1]
 
 
-def _distances(X, queries, groups, mirror):
-    """Distances of queries, mirrored or not, to all images, some queries at a time."""
-    X_flat = X.flatten(1)
-    for some in queries.split(512):
-        images = X[some].flip(3) if mirror else X[some]
-        distances = torch.cdist(images.flatten(1), X_flat)
-        yield distances.masked_fill_(groups[some][:, None] == groups, torch.inf)
+def _told(distances, of_query, a, b):
+    """The probability, and its standard error, that a query of a is told from one of b."""
+    with np.errstate(invalid="ignore"):
+        nearer = distances[:, b] - distances[:, a]
+    nearer[np.isnan(nearer)] = 0  # there is no other image of either class
+    return _probability_greater(nearer[of_query == a], nearer[of_query == b])
+
+
+def _distances(X, queries, groups, describe):
+    """Distances of queries to all images, and of mirrored queries, some queries at a time."""
+    known = describe(X)
+    for asked in (known[queries], describe(X.flip(3))[queries]):
+        yield (
+            torch.cdist(some, known).masked_fill_(groups[rows][:, None] == groups, torch.inf)
+            for some, rows in zip(asked.split(512), queries.split(512), strict=True)
+        )
 
 
 def _probability_greater(a, b):
@@ -198,15 +229,18 @@ def _probability_greater(a, b):
 
 def _mirrored_numbers_agree(X, y, queries) -> bool:
     own = torch.arange(len(X), device=X.device)
-    nearest = [
-        torch.cat([distances.argmin(1) for distances in _distances(X, queries, own, mirror)])
-        for mirror in (False, True)
-    ]
     truth = y[queries].double()
-    plain, mirrored = ((y[found].double() - truth).square() for found in nearest)
     # of two targets drawn at random the mean squared difference is twice the variance
     chance = 2 * truth.var(0, correction=0).clamp(min=torch.finfo(torch.float64).tiny)
-    gains = [1 - (errors / chance).mean(1) for errors in (plain, mirrored)]
-    above, kept = (float(gain.mean()) for gain in gains)
-    error = float(gains[0].std()) / len(queries) ** 0.5
-    return above > 3 * error and kept >= KEPT * above
+    found = []
+    for describe in DESCRIPTIONS:
+        nearest = [
+            torch.cat([some.argmin(1) for some in distances])
+            for distances in _distances(X, queries, own, describe)
+        ]
+        errors = [(y[rows].double() - truth).square() for rows in nearest]
+        gains = [1 - (e / chance).mean(1) for e in errors]
+        error = float(gains[0].std()) / len(queries) ** 0.5
+        found.append((*(float(gain.mean()) for gain in gains), error))
+    above, kept, error = max(found)
+    return above > VERY_CERTAIN * error and kept >= KEPT * above
