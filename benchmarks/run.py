@@ -27,12 +27,20 @@ HERE = Path(__file__).parent
 PACKAGES = ("scikit-learn", "torch", "skorch", "numpy", "faiss-cpu")
 
 
+def processor() -> str:
+    """The model of the CPU, as Linux names it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "an unknown processor"
+
+
 def describe() -> dict:
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores"
     if torch.cuda.is_available():
         machine += f", {torch.cuda.get_device_name()}"
     versions = {name: version(name) for name in PACKAGES if _installed(name)}
-    return {"date": date.today().isoformat(), "machine": machine, "versions": versions}
+    return {"machine": machine, "versions": versions}
 
 
 def _installed(name):
@@ -90,12 +98,17 @@ def report() -> str:
             continue
         result = json.loads(path.read_text())
         versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
-        lines.append(f"{result['date']}, {result['machine']}; {versions}.")
+        lines.append(f"{result['machine']}; {versions}.")
         tables = defaultdict(list)
         for row in result["rows"]:
             tables[row["table"]].append(row)
         for title_, rows in tables.items():
-            lines += ["", f"### {title_}", "", f"Held equal: {rows[0]['equal']}.", "", *table(rows)]
+            measured = " and ".join(sorted({f"{r['date']} on {r['processor']}" for r in rows}))
+            equal = f"Held equal: {rows[0]['equal']}. Measured {measured}."
+            lines += ["", f"### {title_}", "", equal, "", *table(rows)]
+    if (HERE / "results" / "stacked.svg").exists():
+        lines += ["", "Seconds against the number of nets, made by `python -m benchmarks.stacked`:"]
+        lines += ["", "![Many nets as one stack, and one by one](results/stacked.svg)"]
     lines += [
         "",
         "## Scores of the plain defaults",
@@ -138,6 +151,7 @@ def main(argv=None) -> int:
     synchronize = torch.cuda.synchronize if arguments.set == "gpu" else lambda: None
 
     def keep(row):
+        row.update(date=date.today().isoformat(), processor=processor())
         rows[:] = [r for r in rows if (r["table"], r["name"]) != (row["table"], row["name"])]
         rows.append(row)
         path.write_text(json.dumps({**describe(), "rows": rows}, indent=1) + "\n")
