@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from small_nets import IMAGES, Y, cnn
 
 from sklearn_nets import RandomFlipShift, RandomZoom, ViTClassifier
+from sklearn_nets.modules import mirroring
 from sklearn_nets.modules.mirroring import _edges, _pixels, _told_apart, mirroring_keeps_targets
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -126,6 +127,17 @@ def test_edges_have_a_direction_and_no_color():
     assert _edges(torch.ones(2, 1, 1, 1)).isfinite().all()  # an image of one pixel
 
 
+def test_images_are_described_piece_by_piece(monkeypatch):
+    X, _ = colored_signs(20, 0)
+    whole = [describe(X, mirror) for describe in mirroring.DESCRIPTIONS for mirror in (False, True)]
+    monkeypatch.setattr(mirroring, "PIECE", 7)
+    pieces = [
+        describe(X, mirror) for describe in mirroring.DESCRIPTIONS for mirror in (False, True)
+    ]
+    for a, b in zip(pieces, whole, strict=True):
+        assert_allclose(a, b, atol=1e-6)
+
+
 @pytest.mark.parametrize("n_queries", [150, 5000])
 def test_how_well_two_classes_are_told_apart(n_queries):
     """The nearest neighbors and probabilities of scikit-learn and SciPy."""
@@ -143,13 +155,13 @@ def test_how_well_two_classes_are_told_apart(n_queries):
         for label in range(3):
             others = np.flatnonzero((y == label) & (np.arange(len(X)) != query))
             nearest[i, label] = np.linalg.norm(X[others] - X[query], axis=1).min()
-    for (a, b), probabilities, errors in found:
+    for (a, b), above, errors, _ in found:
         nearer = nearest[:, b] - nearest[:, a]
         groups = [nearer[y[queries] == label] for label in (a, b)]
         test = mannwhitneyu(*groups, method="asymptotic", use_continuity=False)
         n, m = map(len, groups)
-        assert_allclose(probabilities[0, 0], test.statistic / (n * m), rtol=1e-9)
-        z = (probabilities[0, 0] - 0.5) / errors[0, 0]
+        assert_allclose(above[0] + 0.5, test.statistic / (n * m), rtol=1e-9)
+        z = above[0] / errors[0]
         assert_allclose(abs(z), norm.isf(test.pvalue / 2), rtol=1e-4)  # which corrects for ties
 
 

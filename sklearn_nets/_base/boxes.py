@@ -14,7 +14,8 @@ from ..modules.box_loss import DenseBoxLoss, OwnLoss
 from ..modules.boxes import NO_OBJECT
 from ..modules.detector import decode_points
 from .images import to_channels_first
-from .tasks import Task, check_class_weight
+from .labels import check_class_weight
+from .tasks import Task
 
 EXPECTED = (
     "y must hold one dict for each image, {'boxes': (k, 4) x0 y0 x1 y1 in pixels, 'labels': (k,)}, "

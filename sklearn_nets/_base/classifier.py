@@ -18,8 +18,8 @@ from .._utils.sklearn_compat import (
     fit_context,
 )
 from .estimator import BaseNet, available_if_stochastic
+from .labels import CLASS_LOSSES, LOSSES_WITH_PROBABILITIES, check_classes_known, classification
 from .parameters import net_class, parameter
-from .tasks import CLASS_LOSSES, LOSSES_WITH_PROBABILITIES, check_classes_known, classification
 
 
 def _gives_probabilities(estimator):

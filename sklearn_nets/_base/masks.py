@@ -9,7 +9,8 @@ from .._utils.array_api import decode_labels, dtype_of, to_numpy
 from .._utils.validation import check_target_given
 from ..metrics import mean_iou_score
 from ..modules.losses import PixelLoss
-from .tasks import Task, check_class_weight
+from .labels import check_class_weight
+from .tasks import Task
 
 
 def validate_masks(estimator, y, X):

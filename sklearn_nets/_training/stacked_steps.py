@@ -70,19 +70,24 @@ class StackedSteps:
         if self.captured is not None:
             return self.captured(orders, of_steppers, self._check_cancelled).tolist()
         index = torch.from_numpy(orders).to(self.batches.device)
-        total = 0.0
+        take_step, total = self._make_step(steppers), 0.0
         for step, numbers in enumerate(of_steppers.tolist()):
             self._check_cancelled()
             rows = index[:, step * self.batches.size : (step + 1) * self.batches.size]
             last = step == self.batches.n_steps - 1
-            total = total + self._take_step(steppers, rows, numbers, last)
+            total = total + take_step(rows, numbers, last)
         return total.tolist()
 
-    def _take_step(self, steppers, rows, scalars, last):
-        losses = self.gradient(*self.batches.gather(rows, last))
-        for (optimizer, _), numbers in zip(steppers, scalars, strict=True):
-            optimizer.fused_step(numbers)
-        return losses
+    def _make_step(self, steppers):
+        gradient, batches = self.gradient, self.batches  # not self, which holds what is captured
+
+        def take_step(rows, scalars, last):
+            losses = gradient(*batches.gather(rows, last))
+            for (optimizer, _), numbers in zip(steppers, scalars, strict=True):
+                optimizer.fused_step(numbers)
+            return losses
+
+        return take_step
 
     def _check_cancelled(self):
         if self.cancelled.is_set():
@@ -97,7 +102,7 @@ class StackedSteps:
         n_full = batches.n_places // batches.size
         self.key, self.captured = key, None  # the memory of the last one is free again
         self.captured = CapturedSteps(
-            lambda rows, scalars, last: self._take_step(steppers, rows, scalars, last),
+            self._make_step(steppers),
             self.weights.tensors(),
             order=orders,
             batch_size=batches.size,

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 SIDE = 16  # pixels that images are reduced to, twice as many for their edges
 CELLS, DIRECTIONS = 4, 8  # cells along a side with a histogram of edges each, and its bins
+PIECE = 512  # images described, and queries compared, at a time
 CERTAIN, VERY_CERTAIN = 2, 3  # standard errors
 KEPT = 2 / 3  # of what pixels tell about targets, in the mirror
 MAX_LOSS = 0.25  # of the probability to be nearer to one's own class than an image of another is
@@ -62,11 +63,8 @@ def mirroring_keeps_targets(X, y, random_state, n_queries: int = 2000) -> bool:
         return _mirrored_numbers_agree(X, y.reshape(len(y), -1), queries)
     _, labels = torch.unique(y, dim=0, return_inverse=True)
     excess = np.zeros(2)
-    for _, probabilities, errors in _told_apart(X, labels, queries):
-        best = probabilities[:, 0].argmax()
-        above = probabilities[best] - 0.5
-        lost = probabilities[:, 0] - probabilities[:, 1]
-        if (above <= CERTAIN * errors[best]).any() or lost.max() > MAX_LOSS:
+    for _, above, errors, lost in _told_apart(X, labels, queries):
+        if (above <= CERTAIN * errors).any() or lost > MAX_LOSS:
             return False
         excess += above
     return bool(excess[0] > 0 and excess[1] >= KEPT * excess[0])
@@ -96,16 +94,14 @@ def mirroring_keeps_masks(X, masks, random_state, n_queries: int = 2000) -> bool
     _, labels = torch.unique(labels, return_inverse=True)
     columns = [columns[labels == label].cpu().numpy() for label in range(int(labels.max()) + 1)]
     excess, error = np.zeros(2), 0.0
-    for (a, b), probabilities, errors in _told_apart(patches, labels, queries, images):
-        best = probabilities[:, 0].argmax()
-        above = probabilities[best] - 0.5
-        mistaken = above[0] > 0 and above[1] < -VERY_CERTAIN * errors[best, 1]
+    for (a, b), above, errors, _ in _told_apart(patches, labels, queries, images):
+        mistaken = above[0] > 0 and above[1] < -VERY_CERTAIN * errors[1]
         to_the_left, _ = _probability_greater(columns[b], columns[a])
         sided = max(to_the_left, 1 - to_the_left) > SIDED
-        if mistaken or (sided and probabilities[best, 1] < ALIKE):
+        if mistaken or (sided and above[1] < ALIKE - 0.5):
             return False
         excess += above
-        error += errors[best, 0] ** 2
+        error += errors[0] ** 2
     return bool(excess[0] > VERY_CERTAIN * error**0.5 and excess[1] >= KEPT * excess[0])
 
 
@@ -114,10 +110,8 @@ def labelled_patches(X, masks, random_state, n_per_class: int = 250):
 
     Parameters
     ----------
-    X : tensor of shape (n, channels, height, width)
-    masks : tensor of shape (n, height, width)
-        Class indices; -1 for pixels without a label.
-    random_state : RandomState
+    X, masks, random_state
+        As in `mirroring_keeps_masks`.
     n_per_class : int, default=250
         Pixels drawn of each class, at most.
 
@@ -147,16 +141,32 @@ def labelled_patches(X, masks, random_state, n_per_class: int = 250):
     return patches.permute(0, 3, 1, 2), labels, image, torch.from_numpy(column).to(X.device)
 
 
-def _pixels(X):
+def _pixels(X, mirror=False):
     """Few pixels of every image, (n, n_numbers), without what all images have in common."""
-    X = F.adaptive_avg_pool2d(X.float(), [min(side, SIDE) for side in X.shape[2:]])
-    return (X - X.mean(0)).flatten(1)
+    pixels = _describe(lambda x: _reduce(x, SIDE), X, mirror)
+    return pixels - pixels.mean(0)
 
 
-def _edges(X):
+def _edges(X, mirror=False):
     """Histograms of the directions of edges in the cells of every image, (n, n_numbers)."""
-    X = F.adaptive_avg_pool2d(X.float(), [min(side, 2 * SIDE) for side in X.shape[2:]])
-    padded = F.pad(X, (1, 1, 1, 1), mode="replicate")
+    return _describe(_histograms, X, mirror)
+
+
+DESCRIPTIONS = (_pixels, _edges)
+
+
+def _describe(function, X, mirror):
+    """A row of numbers for every image, mirrored or not, in memory that does not grow with X."""
+    pieces = (piece.flip(3) if mirror else piece for piece in X.split(PIECE))
+    return torch.cat([function(piece).flatten(1) for piece in pieces])
+
+
+def _reduce(X, side):
+    return F.adaptive_avg_pool2d(X.float(), [min(own, side) for own in X.shape[2:]])
+
+
+def _histograms(X):
+    padded = F.pad(_reduce(X, 2 * SIDE), (1, 1, 1, 1), mode="replicate")
     down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
     right = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
     strongest = torch.hypot(down, right).argmax(1, keepdim=True)  # of the channels
@@ -166,36 +176,41 @@ def _edges(X):
     # an edge and its negative have one direction, which neighboring bins share
     share = torch.cos(2 * (angle[:, None] - bins[:, None, None])).clamp(min=0).square()
     cells = [min(CELLS, side) for side in X.shape[2:]]
-    histograms = F.adaptive_avg_pool2d(strength[:, None] * share, cells).flatten(1)
-    return F.normalize(histograms).sqrt()
-
-
-DESCRIPTIONS = (_pixels, _edges)
+    return F.normalize(F.adaptive_avg_pool2d(strength[:, None] * share, cells).flatten(1)).sqrt()
 
 
 def _told_apart(X, labels, queries, groups=None, descriptions=DESCRIPTIONS):
     """How well two classes are told apart, as images are and mirrored, for every two of them.
 
-    Yields the two classes, and two arrays of shape (n_descriptions, 2): the probabilities, of
-    images and of mirrored ones, and their standard errors where there is nothing to be told.
     Neighbors of a query's own group do not count.
+
+    Yields
+    ------
+    classes : (int, int)
+    above : ndarray of shape (2,)
+        By how much the probabilities, of images and of mirrored ones, exceed 1/2, by the
+        description that tells the images best.
+    errors : ndarray of shape (2,)
+        Their standard errors where there is nothing to be told.
+    lost : float
+        The most that a description loses of its probability in the mirror.
     """
-    order = labels.argsort(stable=True)
-    places = torch.empty_like(order)
-    places[order] = torch.arange(len(order), device=order.device)
-    groups = torch.arange(len(order), device=order.device) if groups is None else groups[order]
+    order = labels.argsort(stable=True)  # the images of a class side by side
+    groups = torch.arange(len(X), device=X.device) if groups is None else groups
     sizes = labels.bincount().tolist()
-    X, queries = X[order], places[queries]
     found = []  # by each description, of images and mirrored ones, distances to every class
     for describe in descriptions:
         found.append([])
-        for distances in _distances(X, queries, groups, describe):
+        for distances in _distances(X, describe, queries, groups, order):
             rows = [torch.stack([d.amin(1) for d in some.split(sizes, 1)], 1) for some in distances]
             found[-1].append(torch.cat(rows).cpu().numpy())
-    of_query = labels[order][queries].cpu().numpy()
+    of_query = labels[queries].cpu().numpy()
     for a, b in combinations(range(len(sizes)), 2):
         told = np.array([[_told(d, of_query, a, b) for d in distances] for distances in found])
-        yield (a, b), told[:, :, 0], told[:, :, 1]
+        probabilities, errors = told[:, :, 0], told[:, :, 1]
+        best = probabilities[:, 0].argmax()
+        lost = (probabilities[:, 0] - probabilities[:, 1]).max()
+        yield (a, b), probabilities[best] - 0.5, errors[best], lost
 
 
 def _told(distances, of_query, a, b):
@@ -206,13 +221,14 @@ def _told(distances, of_query, a, b):
     return _probability_greater(nearer[of_query == a], nearer[of_query == b])
 
 
-def _distances(X, queries, groups, describe):
-    """Distances of queries to all images, and of mirrored queries, some queries at a time."""
-    known = describe(X)
-    for asked in (known[queries], describe(X.flip(3))[queries]):
+def _distances(X, describe, queries, groups, order=slice(None)):
+    """Distances of queries to all images in `order`, and of mirrored queries, piece by piece."""
+    images, mirrored = describe(X), describe(X, mirror=True)
+    known, own = images[order], groups[order]
+    for asked in (images[queries], mirrored[queries]):
         yield (
-            torch.cdist(some, known).masked_fill_(groups[rows][:, None] == groups, torch.inf)
-            for some, rows in zip(asked.split(512), queries.split(512), strict=True)
+            torch.cdist(some, known).masked_fill_(groups[rows][:, None] == own, torch.inf)
+            for some, rows in zip(asked.split(PIECE), queries.split(PIECE), strict=True)
         )
 
 
@@ -236,7 +252,7 @@ def _mirrored_numbers_agree(X, y, queries) -> bool:
     for describe in DESCRIPTIONS:
         nearest = [
             torch.cat([some.argmin(1) for some in distances])
-            for distances in _distances(X, queries, own, describe)
+            for distances in _distances(X, describe, queries, own)
         ]
         errors = [(y[rows].double() - truth).square() for rows in nearest]
         gains = [1 - (e / chance).mean(1) for e in errors]
