@@ -130,6 +130,22 @@ def test_a_callable_builds_the_net():
     assert CNNClassifier(architecture=timms, **FAST).fit(X, Y).features(X).ndim == 2
 
 
+class WithUnused(Tiny):
+    """A net that never uses some of its layers, as those with auxiliary heads do."""
+
+    def __init__(self, in_shape, n_outputs):
+        super().__init__(in_shape, n_outputs)
+        self.unused = nn.Linear(3, 3)
+
+
+@pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
+def test_layers_that_are_never_used_change_nothing(solver):
+    shared = FAST | {"solver": solver, "alpha": 0.1}
+    used = CNNClassifier(architecture=Tiny, **shared).fit(X, Y)
+    also_unused = CNNClassifier(architecture=WithUnused, **shared).fit(X, Y)
+    assert_array_equal(also_unused.predict_proba(X), used.predict_proba(X))
+
+
 # ------------------------------------------------------------------------------ weights of a file
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):

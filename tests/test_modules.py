@@ -309,6 +309,28 @@ def test_convolutions_leave_few_tokens(side):
     assert tokenizer(images(1, 1, side, 3)).shape == (1, math.prod(tokenizer.grid), 4)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (9, 30), (48, 51), (97, 130)], ids=str)
+def test_the_tokens_come_from_a_whitened_stem(size):
+    tokenizer = ConvTokenizer(2, 4, size).double()
+    X = images(60, 2, *size, dtype=torch.float64).cumsum(1)  # channels go together
+    tokenizer.init_from_data(X)
+    padded = F.pad(X, (0, tokenizer.padding[1], 0, tokenizer.padding[0]))
+    z = tokenizer.stem(padded).transpose(0, 1).flatten(1)
+    z = z[: len(z) // 2]  # the other half are their negatives
+    second_moments = z @ z.T / z.shape[1]
+    seen = min(len(z), 2 if size == (1, 1) else len(z))  # one pixel of two channels, and padding
+    whitened = torch.eye(seen, dtype=torch.float64)
+    assert_close(second_moments[:seen, :seen], whitened, atol=0.02, rtol=0)
+    assert math.prod(tokenizer.grid) == tokenizer(X).shape[1]
+
+
+def test_patches_take_nothing_from_the_images():
+    vit = VisionTransformer((1, 8, 8), 3, patch_size=4)
+    before = copy.deepcopy(vit.state_dict())
+    vit.init_from_data(images(20, 1, 8, 8))
+    assert all(torch.equal(w, before[name]) for name, w in vit.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

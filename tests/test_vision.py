@@ -186,3 +186,11 @@ def test_the_transformer_learns_slower_from_small_batches(digits):
         for size in (32, 128)
     ]
     assert rates[0] == rates[1] / 2
+
+
+@pytest.mark.parametrize("fill", [0, 7])
+def test_images_of_one_color_train_a_net(fill):
+    """They have no covariance to whiten, and one class is as likely as its share."""
+    X, y = np.full((40, 8, 8), fill, dtype=np.uint8), np.arange(40) % 4 == 0
+    model = CNNClassifier(channels=(4, 8), label_smoothing=0, random_state=0).fit(X, y)
+    assert_allclose(model.predict_proba(X)[:, 1], 0.25, atol=0.1)

@@ -67,6 +67,9 @@ class AutogradGradient:
                 z = self.module(X)
             loss = self.loss(z.float() if self.autocast_dtype else z, y, weight)
             loss.backward()
+        for p in self.parameters:
+            if p.grad is None:  # not used by this batch; optimizer and penalty take whole lists
+                p.grad = torch.zeros_like(p)
         for norm in self.weighted:
             norm.sample_weight = None
         for own in self.needing_target:

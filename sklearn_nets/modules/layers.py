@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+LARGE = 48  # pixels of the shorter side from which a stem halves the image, and twice at 96
+
 
 class Normalize(nn.Module):
     """Turn raw pixels of any type into standardized numbers, channel by channel.
@@ -48,6 +50,18 @@ def pad_to_multiple(X, multiple: int, at_least: int = 1):
     """
     bottom, right = (max(-side % multiple, at_least - side) for side in X.shape[2:])
     return F.pad(X, (0, right, 0, bottom), mode="replicate")
+
+
+def stem_stride(size: tuple[int, int]) -> int:
+    """Stride of the first convolution over images of this height and width: 1, 2 or 4.
+
+    Examples
+    --------
+    >>> [stem_stride(size) for size in ((32, 100), (64, 48), (120, 160))]
+    [1, 2, 4]
+    """
+    side = min(size)
+    return 4 if side >= 2 * LARGE else 2 if side >= LARGE else 1
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -162,7 +176,8 @@ class WhitenedConv2d(nn.Conv2d):
             patches = F.unfold(images.float(), self.kernel_size, stride=self.stride).cpu().double()
             covariance += torch.einsum("n,nip,njp->ij", w.double(), patches, patches)
         values, vectors = torch.linalg.eigh(covariance)
-        values = values + self.eps * values.mean() + torch.finfo(torch.float64).tiny
+        # images of one color have no covariance: their filters see nothing, whatever their scale
+        values = values + self.eps * values.mean() if values.any() else torch.ones_like(values)
         # the sign of an eigenvector is arbitrary: its greatest entry is made positive
         vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
         count = weight.double().sum() * (patches.shape[2])

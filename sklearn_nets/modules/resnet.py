@@ -9,10 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from .interfaces import Backbone, DataDependentInit
-from .layers import BatchNorm2d, WhitenedConv2d, identity_conv
+from .layers import BatchNorm2d, WhitenedConv2d, identity_conv, stem_stride
 
 SMALL = 16  # pixels of the shorter side below which the first stage keeps the resolution
-LARGE = 48  # pixels of the shorter side from which the stem halves the image, and twice at 96
 FEATURE_SCALE = 0.25  # keeps first outputs small, so that training starts calmly
 
 
@@ -85,8 +84,7 @@ class ResidualCNN(DataDependentInit, Backbone):
     ):
         super().__init__()
         in_channels, *size = in_shape
-        side = min(size)
-        stride = 4 if side >= 2 * LARGE else 2 if side >= LARGE else 1
+        side, stride = min(size), stem_stride(size)
         kernel_size = tuple(min(max(2, stride), s) for s in size)
         self.stem = WhitenedConv2d(in_channels, kernel_size, stride)
         width, stages = self.stem.out_channels, []

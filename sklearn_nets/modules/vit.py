@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .interfaces import Backbone
+from .interfaces import Backbone, DataDependentInit
+from .layers import WhitenedConv2d, stem_stride
 
 MAX_GRID = 8  # tokens along the longer side of an image that convolutions made tokens of
 
@@ -110,11 +111,11 @@ class TransformerBlock(nn.Module):
         return x + self.perceptron(x)
 
 
-class ConvTokenizer(nn.Module):
+class ConvTokenizer(DataDependentInit, nn.Module):
     """Small convolutions and pooling turn an image into a grid of at most 8x8 tokens.
 
-    Halves the longer side until it is at most 8 pixels; each halving is a 3x3 convolution, GELU and
-    max pooling.
+    After a whitened stem, which halves large images, each 3x3 convolution, GELU and max pooling
+    halves the longer side until it is at most 8 pixels.
 
     Parameters
     ----------
@@ -126,7 +127,8 @@ class ConvTokenizer(nn.Module):
 
     References
     ----------
-    Hassani et al. (2021), "Escaping the big data paradigm with compact transformers".
+    Hassani et al. (2021), "Escaping the big data paradigm with compact transformers". Jordan
+    (2024), "94% on CIFAR-10 in 3.29 seconds on a single GPU": the whitened stem.
 
     Examples
     --------
@@ -137,8 +139,14 @@ class ConvTokenizer(nn.Module):
 
     def __init__(self, in_channels: int, embed_dim: int, size: tuple[int, int]):
         super().__init__()
-        n_pools = max(0, math.ceil(math.log2(max(size) / MAX_GRID)))
-        self.grid = tuple(math.ceil(side / 2**n_pools) for side in size)
+        stride = stem_stride(size)
+        kernel = max(2, stride)
+        self.stem = WhitenedConv2d(in_channels, (kernel, kernel), stride)
+        in_channels, size_after = self.stem.out_channels, [math.ceil(s / stride) for s in size]
+        # below and to the right: as many places as strides, also of an image of one pixel
+        self.padding = [(a - 1) * stride + kernel - s for a, s in zip(size_after, size)]
+        n_pools = max(0, math.ceil(math.log2(max(size_after) / MAX_GRID)))
+        self.grid = tuple(math.ceil(side / 2**n_pools) for side in size_after)
         layers, n_convs = [], max(1, n_pools)
         for i in range(n_convs):
             out_channels = max(embed_dim // 2 ** (n_convs - 1 - i), min(16, embed_dim))
@@ -148,12 +156,21 @@ class ConvTokenizer(nn.Module):
             if n_pools:
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
             in_channels = out_channels
+        self.layers = nn.Sequential(*layers)
         # the fastest layout here, and tokens are then no copy of the pixels
-        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)
+
+    def init_from_data(self, X, weight=None):
+        """Whiten the stem by standardized images X, (n, in_channels, height, width)."""
+        self.stem.whiten(self._pad(X), weight)
 
     def forward(self, X):
         """Tokens, (n, tokens, embed_dim), of X, (n, in_channels, height, width)."""
-        return self.layers(X).flatten(2).transpose(1, 2)
+        return self.layers(F.gelu(self.stem(self._pad(X)))).flatten(2).transpose(1, 2)
+
+    def _pad(self, X):
+        bottom, right = self.padding
+        return F.pad(X, (0, right, 0, bottom))
 
 
 class PatchTokenizer(nn.Module):
@@ -196,7 +213,7 @@ class PatchTokenizer(nn.Module):
         return X.permute(0, 2, 4, 1, 3, 5).reshape(len(X), rows * columns, -1)
 
 
-class VisionTransformer(Backbone):
+class VisionTransformer(DataDependentInit, Backbone):
     """An image becomes tokens, pre-norm blocks mix them, one vector is classified.
 
     Parameters
@@ -230,7 +247,8 @@ class VisionTransformer(Backbone):
     ----------
     Dosovitskiy et al. (2021), "An image is worth 16x16 words: Transformers for image recognition
     at scale". Hassani et al. (2021), "Escaping the big data paradigm with compact transformers":
-    convolutional tokens and attention pooling.
+    convolutional tokens and attention pooling. Jordan (2024), "94% on CIFAR-10 in 3.29 seconds on
+    a single GPU": the whitened stem.
 
     Examples
     --------
@@ -272,6 +290,11 @@ class VisionTransformer(Backbone):
         )
         self.norm = nn.LayerNorm(embed_dim)
         self.head = nn.Linear(embed_dim, n_outputs)
+
+    def init_from_data(self, X, weight=None):
+        """Whiten the first convolution by standardized images; patches take nothing from them."""
+        if isinstance(self.tokenizer, DataDependentInit):
+            self.tokenizer.init_from_data(X, weight)
 
     def forward_features(self, X):
         """The pooled tokens, (n, embed_dim), of X, (n, channels, height, width)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Real
-from typing import ClassVar
 
 from .._base.estimator import FITTED
 from .._base.image_nets import ImageInputMixin, check_channels
@@ -67,8 +66,6 @@ class ViTMixin(ImageInputMixin):
         """What is classified: a mean of the tokens weighted by a learned attention, a class token,
         or the plain mean.""",
     )  # fmt: skip
-
-    _peak_learning_rate: ClassVar[float] = 2e-3
 
     def _own_peak_learning_rate(self, batch_size):
         rate = super()._own_peak_learning_rate(batch_size)
