@@ -36,6 +36,7 @@ from skorch.callbacks import Callback
 
 from sklearn_nets import CNNClassifier, MLPClassifier, MLPRegressor, compare, stacked
 from sklearn_nets._training import stacked as stacked_module
+from sklearn_nets._training import stacked_batches
 from sklearn_nets._utils.device import threads
 from sklearn_nets.modules.classification_losses import Hinge
 from sklearn_nets.modules.losses import (
@@ -167,6 +168,20 @@ def test_stacked_losses_equal_those_alone(model, target, weighted, stacks):
     assert_equal_nets(fitted(together), fitted(alone), 1e-9)
     for ours, theirs in zip(together["estimator"], alone["estimator"]):
         assert_allclose(outputs(ours, X), outputs(theirs, X), atol=1e-9)
+
+
+@pytest.mark.parametrize("copied_bytes", [0, 2**20])
+def test_every_net_sees_rows_of_its_own_data(copied_bytes, monkeypatch):
+    """Data that is too large to be copied behind other data is gathered net by net."""
+    monkeypatch.setattr(stacked_batches, "COPIED_BYTES", copied_bytes)
+    one, other = torch.arange(10.0).view(5, 2), -torch.arange(14.0).view(7, 2)
+    rows = torch.tensor([[0, 4], [4, 2], [6, 1]])
+    stacked_rows = stacked_batches.StackedRows([one, one, other])
+    assert stacked_rows.together == bool(copied_bytes)
+    expected = torch.stack([one[rows[0]], one[rows[1]], other[rows[2]]])
+    assert torch.equal(stacked_rows.gather(rows), expected)
+    same = torch.stack([one[[3, 1]], one[[3, 1]], other[[3, 1]]])
+    assert torch.equal(stacked_rows.gather(torch.tensor([[3, 1]])), same)
 
 
 def test_plain_losses_of_several_nets_are_computed_together():

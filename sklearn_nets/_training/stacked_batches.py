@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+COPIED_BYTES = 2**25  # of a stack's data on the host
+
 
 class StackedBatches:
     """Batches as their own loaders would give them, stacked: X, y, weight and counts.
@@ -77,8 +79,9 @@ class StackedRows:
     def __init__(self, tensors):
         self.tensors, self.offsets = tensors, None
         distinct = {id(tensor): tensor for tensor in tensors}
-        # on an accelerator one launch gathers for all; on the host a copy would cost more
-        self.together = len(distinct) == 1 or tensors[0].device.type != "cpu"
+        # behind each other in one tensor they are gathered at once; large ones are not copied
+        few_bytes = sum(tensor.nbytes for tensor in distinct.values()) <= COPIED_BYTES
+        self.together = len(distinct) == 1 or few_bytes or tensors[0].device.type != "cpu"
         if self.together and len(distinct) > 1:
             starts = np.cumsum([0, *(len(tensor) for tensor in distinct.values())])
             first = dict(zip(distinct, starts))

@@ -1,17 +1,21 @@
-"""The weights and optimizers of several nets as the rows of a few tensors."""
+"""The weights and optimizers of several nets as a few tensors."""
 
 from __future__ import annotations
 
 import inspect
 import math
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 import torch
 
 
 class StackedWeights:
-    """Weights, gradients and optimizer states of nets of one structure, a row for each net.
+    """Weights, gradients and optimizer states of nets of one structure, stacked.
+
+    Each parameter of all nets is one contiguous tensor, as batched products want it; all of them
+    lie behind each other in one line, as an optimizer over all nets takes them.
 
     Nets of fewer hidden units are filled up with units whose weights are zero: with an activation
     that keeps 0 their gradients are zero too, so that they stay as they are.
@@ -34,7 +38,7 @@ class StackedWeights:
         parameters = [list(run.module.parameters()) for run in runs]
         n_parameters = len(parameters[0])
         self.weights, self.grads = [None] * n_parameters, [None] * n_parameters
-        self.rows = []  # of matrices, then of vectors, which optimizers may treat differently
+        self.lines = []  # of matrices, then of vectors, which optimizers may treat differently
         for matrices in (True, False):
             own = [i for i in range(n_parameters) if (parameters[0][i].ndim > 1) == matrices]
             if own:
@@ -48,36 +52,29 @@ class StackedWeights:
         names = [
             n for n, s in self.runs[0].optimizer.state[parameters[0][0]].items() if n != "step"
         ]
-        shapes = largest_shapes(parameters)
-        value = _stack_rows(parameters, shapes)
+        shapes = [(len(self.runs), *shape) for shape in largest_shapes(parameters)]
+        value = _line(parameters, shapes)
         grad = torch.zeros_like(value)
         states = {}
         for name in names:
             state_of = [[r.optimizer.state[p][name] for p in ps] for r, ps in self._zip(parameters)]
-            states[name] = _stack_rows(state_of, shapes)
-        start = 0
-        for j, i in enumerate(own):
-            shape = shapes[j]
-            columns = slice(start, start + math.prod(shape))
-            start = columns.stop
-            self.weights[i] = value[:, columns].unflatten(1, shape)
-            self.grads[i] = grad[:, columns].unflatten(1, shape)
-            stacked = {
-                name: state[:, columns].unflatten(1, shape) for name, state in states.items()
-            }
+            states[name] = _line(state_of, shapes)
+        views = {name: _cut(state, shapes) for name, state in states.items()}
+        for j, (i, W, G) in enumerate(zip(own, _cut(value, shapes), _cut(grad, shapes))):
+            self.weights[i], self.grads[i] = W, G
             for k, (run, ps) in enumerate(self._zip(parameters)):
                 within = k, *map(slice, ps[j].shape)
-                ps[j].data, ps[j].grad = self.weights[i][within], self.grads[i][within]
+                ps[j].data, ps[j].grad = W[within], G[within]
                 for name in names:
-                    run.optimizer.state[ps[j]][name] = stacked[name][within]
-        self.rows.append((value, grad, states, matrices))
+                    run.optimizer.state[ps[j]][name] = views[name][j][within]
+        self.lines.append((value, grad, states, shapes, matrices))
 
     def _zip(self, parameters):
         return zip(self.runs, parameters, strict=True)
 
     def tensors(self) -> list[torch.Tensor]:
         """Everything that a step changes, but for gradients."""
-        return [t for value, _, states, _ in self.rows for t in (value, *states.values())]
+        return [t for value, _, states, *_ in self.lines for t in (value, *states.values())]
 
     @torch.no_grad()
     def release(self, run) -> None:
@@ -104,18 +101,21 @@ class StackedWeights:
         return [(self._optimizer(tuple(members)), members[0]) for members in groups.values()]
 
     def _optimizer(self, members):
-        """One optimizer over the rows of some nets."""
+        """One optimizer over the weights of some nets."""
         if members not in self._groups:
             own = self.runs[members[0]].optimizer
             (group,) = own.param_groups
             whole = len(members) == len(self.runs)
             parameters, states_of = [], {}
-            for value, grad, states, matrices in self.rows:
-                for rows in [slice(None)] if whole else [slice(i, i + 1) for i in members]:
-                    p = value[rows] if matrices else value[rows].view(-1)
-                    p.grad = grad[rows].view(p.shape)
+            for value, grad, states, shapes, matrices in self.lines:
+                cut = partial(
+                    _parts, shapes=shapes, members=None if whole else members, matrices=matrices
+                )
+                moments = {name: cut(state) for name, state in states.items()}
+                for j, (p, p_grad) in enumerate(zip(cut(value), cut(grad), strict=True)):
+                    p.grad = p_grad
                     parameters.append(p)
-                    states_of[p] = {n: state[rows].view(p.shape) for n, state in states.items()}
+                    states_of[p] = {name: parts[j] for name, parts in moments.items()}
             names = inspect.signature(type(own)).parameters.keys() & group.keys() - {"params"}
             options = {name: group[name] for name in names}
             optimizer = type(own)(parameters, **options)
@@ -131,15 +131,25 @@ def largest_shapes(parameters) -> list[tuple[int, ...]]:
     return [tuple(map(max, zip(*(p.shape for p in of_all)))) for of_all in zip(*parameters)]
 
 
-def _stack_rows(tensors_of_nets, shapes):
-    """One row for each net: all values of its tensors, which zeros fill up to these shapes."""
-    first = tensors_of_nets[0][0].detach()
-    rows = first.new_zeros(len(tensors_of_nets), sum(map(math.prod, shapes)))
-    for row, tensors in zip(rows, tensors_of_nets):
-        pieces = row.split([math.prod(shape) for shape in shapes])
-        for piece, tensor, shape in zip(pieces, tensors, shapes):
-            piece.view(shape)[tuple(map(slice, tensor.shape))] = tensor.detach()
-    return rows
+def _line(tensors_of_nets, shapes):
+    """All values of the nets' tensors, stacked and filled up with zeros to these shapes."""
+    line = tensors_of_nets[0][0].detach().new_zeros(sum(map(math.prod, shapes)))
+    for stacked, tensors in zip(_cut(line, shapes), zip(*tensors_of_nets)):
+        for place, tensor in zip(stacked, tensors):
+            place[tuple(map(slice, tensor.shape))] = tensor.detach()
+    return line
+
+
+def _cut(line, shapes):
+    """The stacked tensors that lie behind each other in a line."""
+    parts = line.split([math.prod(shape) for shape in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes)]
+
+
+def _parts(line, shapes, members, matrices):
+    """What an optimizer takes of a line: the whole, or each parameter of some nets."""
+    parts = [line] if members is None else [W[i] for W in _cut(line, shapes) for i in members]
+    return [part.view(1, -1) if matrices else part.view(-1) for part in parts]
 
 
 def _hyperparameters(optimizer):
