@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
 
@@ -77,3 +79,11 @@ def measure(job: Job, synchronize: Callable = lambda: None) -> dict:
         "figures": job.figures(median(seconds[ours])) if job.figures else {},
         "equal": job.equal,
     }
+
+
+def processor() -> str:
+    """The model of the CPU, as Linux names it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "an unknown processor"
