@@ -114,8 +114,8 @@ class TransformerBlock(nn.Module):
 class ConvTokenizer(DataDependentInit, nn.Module):
     """Small convolutions and pooling turn an image into a grid of at most 8x8 tokens.
 
-    After a whitened stem, which halves large images, each 3x3 convolution, GELU and max pooling
-    halves the longer side until it is at most 8 pixels.
+    After a whitened stem (of the stride that `stem_stride` gives), 3x3 convolutions, each with GELU
+    and max pooling, halve the longer side until it is at most 8 pixels.
 
     Parameters
     ----------
