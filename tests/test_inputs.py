@@ -173,6 +173,16 @@ def test_image_shape_of_other_than_integers():
         cnn(image_shape=("1", 8, 8)).fit(X, Y)
 
 
+def test_images_of_several_sizes_are_to_be_resized_first():
+    several = [image[:, : 8 - i % 3] for i, image in enumerate(IMAGES)]
+    message = r"one shape, got 100 of 3 shapes: \(8, 6\), \(8, 7\), \(8, 8\)\. Resize or crop"
+    with pytest.raises(ValueError, match=message):
+        cnn().fit(several, Y)
+    model = cnn().fit(list(IMAGES), Y)
+    with pytest.raises(ValueError, match=message):
+        model.predict(several)
+
+
 def test_shapes_that_look_wrong_are_named_once():
     with pytest.warns(
         UserWarning, match=r"read as 8 channels of 8x1 pixels.*image_shape=\(1, 8, 8\)"
