@@ -324,6 +324,22 @@ def test_the_tokens_come_from_a_whitened_stem(size):
     assert math.prod(tokenizer.grid) == tokenizer(X).shape[1]
 
 
+def test_tokens_by_hand():
+    tokenizer, X = ConvTokenizer(1, 4, (12, 11)), images(2, 1, 12, 11)
+    tokenizer.init_from_data(X)
+    conv, _, _, *residual = tokenizer.layers
+    z = F.gelu(F.conv2d(F.pad(X, (0, 1, 0, 1)), tokenizer.stem.weight))
+    z = F.gelu(F.max_pool2d(F.conv2d(z, conv.weight, padding=1), 2, ceil_mode=True))
+    for branch in residual:
+        z = z + F.gelu(F.conv2d(z, branch.conv.weight, padding=1))
+    assert len(residual) == 2
+    assert_close(tokenizer(X), z.flatten(2).transpose(1, 2))
+    # the whitened stem is not trained, so that no gradient goes back to the images
+    assert [name for name, p in tokenizer.named_parameters() if not p.requires_grad] == [
+        "stem.weight"
+    ]
+
+
 def test_patches_take_nothing_from_the_images():
     vit = VisionTransformer((1, 8, 8), 3, patch_size=4)
     before = copy.deepcopy(vit.state_dict())

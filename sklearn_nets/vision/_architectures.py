@@ -49,8 +49,8 @@ class ViTMixin(ImageInputMixin):
         most 8x8 (Hassani et al. 2021), which learns from fewer images.""",
         words="int, tuple (height, width) or 'auto'", kw_only=False,
     )  # fmt: skip
-    embed_dim: int = parameter(96, [POSITIVE_INT], "Length of a token.")
-    depth: int = parameter(4, [POSITIVE_INT], "Number of blocks.")
+    embed_dim: int = parameter(64, [POSITIVE_INT], "Length of a token.")
+    depth: int = parameter(2, [POSITIVE_INT], "Number of blocks.")
     num_heads: int = parameter(
         4, [POSITIVE_INT], "Heads of self-attention; must divide `embed_dim`."
     )
