@@ -254,6 +254,22 @@ def test_a_stage_halves_and_stays_channels_last(pool, dtype):
 
 
 # ------------------------------------------------------------------------------------- cnn and vit
+@pytest.mark.parametrize(("size", "pool"), [((16, 19), True), ((8, 15), False)])
+def test_cnn_by_hand(size, pool):
+    net, X = ResidualCNN((1, *size), 3, channels=(4, 6)), images(5, 1, *size)
+    net.init_from_data(X)
+    for _ in range(3):
+        net(X)  # running statistics
+    net.eval()
+    first, second = net.stages
+    z = first.convs[0](F.gelu(net.stem(X)))
+    z = F.gelu(first.norms[0](F.max_pool2d(z, 2, ceil_mode=True) if pool else z))
+    z = z + F.gelu(first.norms[1](first.convs[1](z)))
+    z = F.gelu(second.norms[0](F.max_pool2d(second.convs[0](z), 2, ceil_mode=True)))
+    z = z + F.gelu(second.norms[1](second.convs[1](z)))
+    assert_close(net(X), net.head(z.flatten(2).amax(2) / 4))
+
+
 def test_cnn_takes_other_sizes_than_its_own():
     net = make("cnn", (3, 16, 16))
     for size in ((16, 16), (5, 40), (1, 1)):
