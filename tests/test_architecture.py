@@ -43,6 +43,23 @@ def test_package_root_is_light():
     assert out.stdout.strip() == "set()"
 
 
+def test_the_first_fit_imports_no_compiler():
+    """torch's optimizers would: torch.compile's machinery, two seconds in every process."""
+    code = """
+import pickle, sys, warnings
+warnings.simplefilter("ignore")
+from sklearn_nets import CNNClassifier, MLPClassifier
+X, y = [[0.0] * 4, [1.0] * 4, [0.0, 1.0, 0.0, 1.0]], [0, 1, 0]
+for net in (MLPClassifier(max_iter=1), MLPClassifier(max_iter=1, solver="sgd"),
+            CNNClassifier(max_iter=1, image_shape=(1, 2, 2))):
+    net.fit(X, y).predict(X)
+    pickle.loads(pickle.dumps(net)).partial_fit(X, y)
+print({"torch._dynamo", "sympy", "triton"} & set(sys.modules))
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"
+
+
 def test_every_public_name_is_exported_and_documented():
     assert set(sklearn_nets.__all__) <= set(dir(sklearn_nets))
     for name in sklearn_nets.__all__:

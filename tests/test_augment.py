@@ -75,6 +75,22 @@ def test_zoom_takes_masks_along(device):
     assert means.std() > 0.01
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("boxes", [torch.float32, torch.float64])
+@pytest.mark.parametrize("augment", [RandomFlipShift(1.0, 0), RandomZoom(1.0, (0.5, 0.5), 0.0)])
+def test_boxes_go_along_in_their_own_type(augment, boxes, dtype):
+    images = torch.randint(256, (3, 2, 30, 40)).to(dtype)
+    y = torch.tensor([[[10.0, 5.0, 30.5, 20.0, 1.0]]], dtype=boxes).expand(3, 1, 5)
+    _, moved = augment(images, y)
+    assert moved.dtype == boxes
+    if isinstance(augment, RandomFlipShift):
+        assert_allclose(moved[0], [[9.5, 5.0, 30.0, 20.0, 1.0]], rtol=1e-6)
+    else:  # mirrored, and half as large somewhere in the image
+        width, height = moved[:, 0, 2] - moved[:, 0, 0], moved[:, 0, 3] - moved[:, 0, 1]
+        assert_allclose(width, 20.5 / 2, rtol=1e-5)
+        assert_allclose(height, 15 / 2, rtol=1e-5)
+
+
 def test_mirroring_is_refused_where_labels_do_not_bear_it():
     X, y = load_digits(return_X_y=True)
     X, y = torch.from_numpy(X.reshape(-1, 1, 8, 8)), torch.from_numpy(y)

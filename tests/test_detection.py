@@ -21,7 +21,7 @@ from sklearn.model_selection import (
 from skorch.callbacks import EarlyStopping
 from small_boxes import assert_same_boxes, detector, squares
 
-from sklearn_nets import DetectionNet, RandomZoom
+from sklearn_nets import DetectionNet, RandomFlipShift, RandomZoom
 from sklearn_nets.metrics import get_scorer, mean_average_precision_score
 from sklearn_nets.modules.torchvision_detectors import TorchvisionDetector
 
@@ -90,6 +90,15 @@ def test_labels_as_words_and_boxes_as_a_frame_or_tensors(data):
     assert all(isinstance(a, torch.Tensor) for image in found for a in image.values())
     assert found[0]["labels"].dtype == torch.int64
     assert_same_boxes(found, numbers)
+
+
+@pytest.mark.parametrize("augment", [None, RandomFlipShift(0.5)], ids=["still", "moved"])
+def test_images_of_any_type(data, augment):
+    X, y = data
+    expected = detector(augment=augment).fit(X, y).predict(X)
+    for dtype in ("float16", "float32", "float64", "int64"):
+        found = detector(augment=augment).fit(X.astype(dtype), y).predict(X.astype(dtype))
+        assert_same_boxes(found, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_images_of_several_sizes(data):

@@ -15,10 +15,19 @@ import numpy as np
 import torch
 
 
+def _without_compiler(method):
+    """A method of torch's without the decorator whose first call imports torch.compile's compiler.
+
+    With it come sympy and triton: two seconds in the first fit of every process.
+    """
+    return getattr(method, "__wrapped__", method)
+
+
 class FusedOptimizer:
     """What both optimizers share: their state as lists that the kernel takes as they are."""
 
     _lists = None
+    add_param_group = _without_compiler(torch.optim.Optimizer.add_param_group)
 
     @torch.no_grad()
     def step(self, closure=None):

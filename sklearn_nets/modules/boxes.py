@@ -34,7 +34,8 @@ def move_boxes(y, theta, height: int, width: int):
     Returns
     -------
     tensor of shape (n, k, 5)
-        Clipped to the image; boxes of which a quarter of the area or less is left are no objects.
+        Of y's type, clipped to the image; boxes of which a quarter of the area or less is left are
+        no objects.
 
     Examples
     --------
@@ -43,7 +44,7 @@ def move_boxes(y, theta, height: int, width: int):
     >>> move_boxes(torch.tensor([[[1.0, 2.0, 4.0, 6.0, 0.0]]]), mirror, height=8, width=10)
     tensor([[[6., 2., 9., 6., 0.]]])
     """
-    corners = []
+    corners, theta = [], theta.to(y.dtype)
     for axis, size in enumerate((width, height)):
         scale, shift = theta[:, axis, axis, None, None], theta[:, axis, 2, None, None]
         ends = ((y[..., axis:4:2] * 2 / size - 1 - shift) / scale + 1) / 2 * size  # (n, k, 2)
