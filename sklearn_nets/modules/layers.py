@@ -126,11 +126,11 @@ def identity_conv(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 
 class WhitenedConv2d(nn.Conv2d):
-    """A convolution without bias whose filters decorrelate the patches of the training images.
+    """A convolution whose filters decorrelate the patches of the training images.
 
     Its filters are the eigenvectors of the patches' covariance, each over the square root of its
-    eigenvalue, and their negatives; they are set by `whiten` and not trained, so that a training
-    step need not go back to the images at all.
+    eigenvalue, and their negatives; they are set by `whiten` and not trained, only the bias is.
+    Without a bias a step need not go back to the images at all.
 
     Parameters
     ----------
@@ -139,6 +139,7 @@ class WhitenedConv2d(nn.Conv2d):
     stride : int, default=1
     max_components : int, default=24
         Eigenvectors that are kept, those of the greatest eigenvalues.
+    bias : bool, default=True
 
     References
     ----------
@@ -161,10 +162,13 @@ class WhitenedConv2d(nn.Conv2d):
         kernel_size: tuple[int, int],
         stride: int = 1,
         max_components: int = 24,
+        bias: bool = True,
     ):
         components = min(in_channels * kernel_size[0] * kernel_size[1], max_components)
-        super().__init__(in_channels, 2 * components, kernel_size, stride, bias=False)
+        super().__init__(in_channels, 2 * components, kernel_size, stride, bias=bias)
         self.weight.requires_grad_(False)
+        if bias:
+            nn.init.zeros_(self.bias)
 
     @torch.no_grad()
     def whiten(self, X, weight=None, chunk: int = 64):

@@ -156,7 +156,7 @@ class ConvTokenizer(DataDependentInit, nn.Module):
         super().__init__()
         stride = stem_stride(size)
         kernel = max(2, stride)
-        self.stem = WhitenedConv2d(in_channels, (kernel, kernel), stride)
+        self.stem = WhitenedConv2d(in_channels, (kernel, kernel), stride, bias=False)
         in_channels, size_after = self.stem.out_channels, [math.ceil(s / stride) for s in size]
         # below and to the right: as many places as strides, also of an image of one pixel
         self.padding = [(a - 1) * stride + kernel - s for a, s in zip(size_after, size)]
