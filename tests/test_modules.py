@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from sklearn_nets._base.image_nets import init_from_images
 from sklearn_nets.modules.layers import BatchNorm2d, Normalize, WhitenedConv2d, identity_conv
 from sklearn_nets.modules.resnet import ResidualCNN, ResidualStage
 from sklearn_nets.modules.unet import UNet
@@ -216,6 +218,19 @@ def test_batch_norm_is_torchs_and_weights_are_repetition():
         results.append((norm.running_mean, norm.running_var, norm.weight.grad, norm.bias.grad))
     for one, other in zip(*results, strict=True):
         assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("n", "side", "most"), [(3000, 8, 2048), (300, 512, 32), (10, 512, 32), (3, 4096, 1)]
+)
+def test_first_weights_come_from_few_large_images(n, side, most):
+    seen = []
+    net = SimpleNamespace(init_from_data=lambda X, weight: seen.append((len(X), len(weight))))
+    X = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(n, 1, side, side)
+    init_from_images(net, Normalize(torch.zeros(1), torch.ones(1)), X, torch.ones(n))
+    ((images_seen, weights_seen),) = seen
+    assert images_seen == weights_seen <= most
+    assert 2 * images_seen >= min(n, most)
 
 
 def test_whitened_patches_are_uncorrelated():

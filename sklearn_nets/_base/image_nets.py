@@ -28,6 +28,7 @@ from .images import input_statistics
 from .parameters import NOT_NEGATIVE, POSITIVE, POSITIVE_INT, net_class, parameter
 
 INIT_IMAGES = 2048  # at most, for weights that come from the data
+INIT_PIXELS = 2**23  # and of their pixels, at most: 100 MB of three channels
 MIRROR_IMAGES = 10_000  # at most, in which the neighbors of mirrored images are sought
 
 
@@ -226,7 +227,8 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
 
 def init_from_images(architecture: DataDependentInit, norm: Normalize, X, weight) -> None:
     """Let a net's first weights come from some of the images X."""
-    some = slice(None, None, math.ceil(len(X) / INIT_IMAGES))
+    most = min(INIT_IMAGES, max(1, INIT_PIXELS // (X.shape[2] * X.shape[3])))
+    some = slice(None, None, math.ceil(len(X) / most))
     architecture.init_from_data(norm(X[some]), None if weight is None else weight[some])
 
 
