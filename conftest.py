@@ -16,3 +16,12 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 def device(request):
     """Every device that is present."""
     return request.param
+
+
+@pytest.fixture
+def host(monkeypatch):
+    """``device="auto"`` is the host, for what is compared in float64, to the bit, or in numpy.
+
+    On a machine with a GPU, tests that do not ask for this run there.
+    """
+    monkeypatch.setattr("sklearn_nets._utils.device.fastest_device", lambda: torch.device("cpu"))

@@ -2,7 +2,8 @@
 
 Every row is trained with `random_state` 0, 1, 2 (``--seeds``), and each result is kept in
 ``benchmarks/results/quality.json`` as soon as it is there, so that a run can be cut short and
-gone on with; the table goes into RESULTS.md. ``make quality`` runs what is missing.
+gone on with; the table goes into RESULTS.md. ``make quality`` runs what is missing. On a machine
+with a GPU the nets compute there, and results go to ``quality_gpu.json``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from .by_hand import masked_cross_entropy, train_one_cycle
 from .data import folder
 from .timing import processor
 
-RESULTS = Path(__file__).parent / "results" / "quality.json"
+CPU_RESULTS = Path(__file__).parent / "results" / "quality.json"
+GPU_RESULTS = CPU_RESULTS.with_name("quality_gpu.json")
 
 
 # ---------------------------------------------------------------------------------------- the data
@@ -91,13 +93,15 @@ def smp_by_hand(seed, epochs=40):
 
     X, y, X_test, y_test = camvid()
     torch.manual_seed(seed)
-    net = smp.Unet("resnet18", encoder_weights=None, classes=11)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    net = smp.Unet("resnet18", encoder_weights=None, classes=11).to(device)
     mean_, std = X.mean((0, 1, 2)), X.std((0, 1, 2))
 
     def prepare(images):
-        return torch.from_numpy(((images - mean_) / std).astype(np.float32)).permute(0, 3, 1, 2)
+        standardized = torch.from_numpy(((images - mean_) / std).astype(np.float32))
+        return standardized.permute(0, 3, 1, 2).to(device)
 
-    target = torch.from_numpy(np.where(y == 11, -1, y.astype(np.int64)))
+    target = torch.from_numpy(np.where(y == 11, -1, y.astype(np.int64))).to(device)
 
     def pad(images):  # 120 is no multiple of 32
         return torch.nn.functional.pad(images, (0, 0, 4, 4), mode="replicate")
@@ -116,7 +120,7 @@ def smp_by_hand(seed, epochs=40):
     net.eval()
     with torch.no_grad():
         parts = [net(pad(x))[:, :, 4:-4].argmax(1) for x in prepare(X_test).split(16)]
-    return mean_iou_score(y_test, torch.cat(parts), ignore_index=11), seconds
+    return mean_iou_score(y_test, torch.cat(parts).cpu(), ignore_index=11), seconds
 
 
 FLAT = {"image_shape": (1, 8, 8)}
@@ -151,14 +155,14 @@ ROWS = {
 }  # fmt: skip
 
 
-def load() -> list[dict]:
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+def load(path: Path = CPU_RESULTS) -> list[dict]:
+    return json.loads(path.read_text()) if path.exists() else []
 
 
 def table(results: list[dict]) -> list[str]:
     """Markdown: mean score over the seeds, each score, CPU seconds of the whole, seconds of fit."""
     lines = [
-        "| data | estimator | mean score | seeds | CPU seconds | fit on two cores |",
+        "| data | estimator | mean score | seeds | CPU seconds | fit, nothing beside it |",
         "|:--|:--|--:|:--|--:|--:|",
     ]
     of_row = defaultdict(list)
@@ -173,8 +177,8 @@ def table(results: list[dict]) -> list[str]:
         each = ", ".join(f"{r['seed']}: {r['score']:.4f}" for r in runs)
         seconds = mean(r["cpu_seconds"] for r in runs)
         # runs of one thread are made beside others: their seconds mean nothing
-        alone = [r for r in runs if r["threads"] == 2 and r.get("fit_seconds")]
-        fit = "; ".join(f"{r['fit_seconds']:.0f} s, {r['processor']}" for r in alone)
+        alone = [r for r in runs if r.get("alone", r["threads"] == 2) and r.get("fit_seconds")]
+        fit = "; ".join(f"{r['fit_seconds']:.3g} s, {r['processor']}" for r in alone)
         lines.append(f"| {data} | {what} | {mean(scores):.4f} | {each} | {seconds:.0f} | {fit} |")
     return lines
 
@@ -183,13 +187,17 @@ def main(argv=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ROWS)}")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--beside", action="store_true", help="other work runs: times mean nothing")
     arguments = parser.parse_args(argv)
     unknown = set(arguments.names) - set(ROWS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    gpu = torch.cuda.is_available()
+    path = GPU_RESULTS if gpu else CPU_RESULTS
+    where = torch.cuda.get_device_name() if gpu else processor()
     for seed in arguments.seeds:
         for name in arguments.names or ROWS:
-            if any((r["name"], r["seed"]) == (name, seed) for r in load()):
+            if any((r["name"], r["seed"]) == (name, seed) for r in load(path)):
                 continue
             start, cpu = time.perf_counter(), time.process_time()
             score, fit_seconds = ROWS[name][2](seed)
@@ -197,11 +205,12 @@ def main(argv=None) -> int:
                 "name": name, "seed": seed, "score": float(score), "fit_seconds": fit_seconds,
                 "seconds": time.perf_counter() - start,
                 "cpu_seconds": time.process_time() - cpu,
-                "threads": torch.get_num_threads(), "processor": processor(),
+                "threads": torch.get_num_threads(), "processor": where,
+                "alone": not arguments.beside,
             }  # fmt: skip
-            RESULTS.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
             # read again: another process may have added its own
-            RESULTS.write_text(json.dumps([*load(), result], indent=1) + "\n")
+            path.write_text(json.dumps([*load(path), result], indent=1) + "\n")
             print(f"{name}, random_state={seed}: {score:.4f}, fit {fit_seconds} s", flush=True)
     from .run import write_report
 

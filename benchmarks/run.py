@@ -106,10 +106,14 @@ def report() -> str:
         "## Scores of the plain defaults",
         "",
         "Test accuracy, or mean IoU of masks, of the estimators with no argument but those named; "
-        "CPU seconds of one seed, prediction included; seconds of `fit` on two cores "
+        "CPU seconds of one seed, prediction included; seconds of `fit` on all cores "
         "with nothing beside it, where that was measured. Made by `make quality`.",
         "",
         *quality.table(quality.load()),
+        "",
+        "The same on an accelerator:",
+        "",
+        *quality.table(quality.load(quality.GPU_RESULTS)),
         "",
         "## Detectors of blood cells",
         "",

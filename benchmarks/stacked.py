@@ -47,11 +47,11 @@ def digits32():
     return X.astype(np.float32), y
 
 
-def search(cls, hidden, context=nullcontext, n_jobs=None):
+def search(cls, hidden, context=nullcontext, n_jobs=None, **options):
     """A search of 100 fits; its best score is the figure of quality."""
     X, y = digits32()
-    options = settings(hidden, 30) | {"random_state": 0}
-    grid = GridSearchCV(cls(**options), {"alpha": ALPHAS}, cv=5, n_jobs=n_jobs, refit=False)
+    net = cls(**settings(hidden, 30), **options, random_state=0)
+    grid = GridSearchCV(net, {"alpha": ALPHAS}, cv=5, n_jobs=n_jobs, refit=False)
 
     def work():
         get_reusable_executor().shutdown(wait=True)  # workers of an earlier turn
@@ -71,6 +71,17 @@ def searches(hidden):
         "scikit-learn, n_jobs=2": search(reference, hidden, n_jobs=2),
         "one by one": search(ours, hidden),
         "ours, n_jobs=2": search(ours, hidden, n_jobs=2),
+    }
+
+
+def searches_on_card(hidden):
+    from sklearn_nets import stacked
+
+    ours, reference = classifiers()
+    return {
+        "stacked": search(ours, hidden, stacked, device="cuda"),
+        "one by one": search(ours, hidden, device="cuda"),
+        "scikit-learn, CPU": search(reference, hidden),
     }
 
 
@@ -122,10 +133,14 @@ def cpu_jobs() -> list[Job]:
 def gpu_jobs() -> list[Job]:
     return [
         Job(
-            "stacked nets", "1,000 nets of 64-32-10", partial(thousand, "cuda"),
+            "stacked search", "hidden 100", partial(searches_on_card, 100), {"one by one": 1 / 50},
+            SEARCH_EQUAL, repeats=1,
+        ),
+        Job(
+            "stacked nets", "300 nets of 64-32-10", partial(thousand, "cuda", 300),
             {"one by one": 1 / 50},
             "digits, batch 200, 30 epochs, float32, a seed for each net", repeats=1,
-        )
+        ),
     ]  # fmt: skip
 
 

@@ -122,6 +122,7 @@ def test_failed_fit_is_not_recorded():
     assert "no fit of MLPClassifier, MLPRegressor" in patch.report()
 
 
+@pytest.mark.usefixtures("host")
 def test_fits_of_many_threads_are_all_recorded():
     with patch_sklearn() as patch, ThreadPoolExecutor(4) as pool:
         models = [sklearn.neighbors.KNeighborsClassifier() for _ in range(40)]
@@ -130,6 +131,7 @@ def test_fits_of_many_threads_are_all_recorded():
     assert "KNeighborsClassifier     40 on cpu" in patch.report()
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("name", REPLACED["neural_network"])
 def test_sparse_X_needs_no_fallback(name):
     expected = net(getattr(sklearn.neural_network, name)).fit(sparse.csr_array(X), y)

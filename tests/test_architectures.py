@@ -163,6 +163,7 @@ def weights(tmp_path_factory):
 COLORS = np.random.RandomState(0).randint(0, 256, (12, 3, 40, 40), dtype=np.uint8)
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("name", ["weights.pth", "nested.pth", "weights.safetensors"])
 def test_features_of_a_file_of_weights(weights, name):
     net, folder = weights
@@ -201,6 +202,7 @@ def test_a_frozen_backbone_is_logistic_regression(weights):
     )
 
 
+@pytest.mark.usefixtures("host")
 def test_fine_tuning_starts_from_the_weights(weights):
     net, folder = weights
     settings = {**FAST, "learning_rate_init": 1e-7, "batch_size": 12}
@@ -269,6 +271,7 @@ def test_timms_encoders_frozen_and_from_a_file(scenes, tmp_path):
     assert 0 < second.n_parameters_ < first.n_parameters_
 
 
+@pytest.mark.usefixtures("host")
 def test_predictions_average_over_views_as_training_made_them(scenes):
     images, masks = scenes
     settings = {**FAST, "batch_size": 3, "augment": RandomFlipShift(0.5, 2)}

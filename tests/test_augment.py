@@ -190,6 +190,7 @@ def test_torchvisions_transforms_augment():
     assert_allclose(flip.loss_curve_, by_hand.loss_curve_, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("host")
 def test_compiled_nets_train_alike():
     pytest.importorskip("torch._inductor")
     settings = {"channels": (4,), "max_iter": 2, "batch_size": len(Y)}

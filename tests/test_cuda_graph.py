@@ -16,6 +16,7 @@ from sklearn_nets._training import stacked as stacked_module
 from sklearn_nets._training import stacked_steps
 from sklearn_nets._training.cuda_graph import CUDAGraphEpoch, capture, warmup
 from sklearn_nets._training.optimizers import Adam
+from sklearn_nets._utils.random import TorchRandom
 from sklearn_nets.datasets import make_digit_scenes
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -153,6 +154,30 @@ def test_warmup_undoes_what_it_did():
     assert weights.tolist() == [1.0, 1.0, 1.0]
 
 
+def test_warmup_undoes_what_a_run_drew():
+    random = TorchRandom(0, torch.device("cpu"))
+    drawn = []
+
+    def step():
+        drawn.append((torch.rand(2, generator=random.generator).tolist(), torch.rand(2).tolist()))
+
+    with random.as_default():
+        warmup(step, [], torch.device("cpu"), random)
+        step()
+    assert drawn[0] == drawn[1]
+
+
+def test_warmup_leaves_the_numbers_of_other_threads_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(2).tolist()
+    torch.manual_seed(0)
+    drawn = []  # by another thread, in the time of the step
+    warmup(lambda: drawn.append(torch.rand(1)), [], torch.device("cpu"), None)
+    random = TorchRandom(0, torch.device("cpu"))
+    warmup(lambda: drawn.append(torch.rand(1)), [], torch.device("cpu"), random)
+    assert torch.cat(drawn).tolist() == expected
+
+
 def test_capture_that_fails_warns_and_trains_on(monkeypatch):
     def refuse(run):
         raise RuntimeError("operation not permitted when stream is capturing")
@@ -222,6 +247,16 @@ def test_replayed_steps_of_a_stack_are_the_steps(case, device, monkeypatch):
     assert made, "nothing was captured"
     # the same nets with the same learning rates are captured once: their steps, and a shorter last
     assert len(made) <= (2 if case not in ("adaptive", "early stopping") else 8)
+
+
+def test_a_stack_equals_its_nets_alone(device):
+    models = [mlp(random_state=i, precision="float32", device=device) for i in range(3)]
+    alone = [model.fit(X, Y) for model in clone(models)]
+    for ours, theirs in zip(fit_stacked(models, [330] * 3), alone, strict=True):
+        assert ours.device_ == theirs.device_
+        assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-4)
+        for a, b in zip(ours.coefs_, theirs.coefs_, strict=True):
+            assert_allclose(a, b, atol=1e-4)
 
 
 def test_a_stack_is_captured_when_that_is_repaid(monkeypatch):

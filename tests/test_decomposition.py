@@ -24,6 +24,7 @@ LINEAR = Autoencoder(
 )  # fmt: skip
 
 
+@pytest.mark.usefixtures("host")
 def test_the_linear_one_spans_the_subspace_of_pca():
     ours, pca = clone(LINEAR).fit(X), PCA(5).fit(X)
     assert_allclose(ours.score(X), pca.explained_variance_ratio_.sum(), atol=1e-3)
@@ -43,6 +44,7 @@ def test_hidden_layers_keep_more_than_pca():
     assert ours.score(X) > PCA(5).fit(X).explained_variance_ratio_.sum() + 0.05
 
 
+@pytest.mark.usefixtures("host")
 def test_score_and_error_are_those_of_the_reconstruction():
     ours = Autoencoder(4, max_iter=5, random_state=0).fit(X)
     back = ours.inverse_transform(ours.transform(X))
@@ -57,6 +59,7 @@ def test_a_share_of_the_variance_counts_components_as_pca(n_components):
     assert Autoencoder(None, max_iter=1).fit(X[:30]).n_components_ == 30
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("layout", ["gray", "first", "last", "rows"])
 def test_images_come_back_in_their_layout(layout):
     color = np.stack([IMAGES, IMAGES[:, ::-1], 16 - IMAGES], 1).astype(np.uint8)
@@ -123,6 +126,7 @@ def test_losses_are_torchs(loss):
     assert Autoencoder(3, loss=loss, max_iter=40, random_state=0).fit(X).score(X) > 0.3
 
 
+@pytest.mark.usefixtures("host")
 def test_the_same_bits_again_and_weights_are_repetition():
     ours = Autoencoder(3, noise=0.1, max_iter=3, random_state=0)
     assert_array_equal(clone(ours).fit(X).transform(X), clone(ours).fit(X).transform(X))

@@ -63,6 +63,7 @@ def test_thresholds_leave_out_boxes(fitted, data):
     assert max(len(image["scores"]) for image in limited.predict(X)) <= 2
 
 
+@pytest.mark.usefixtures("host")
 def test_labels_as_words_and_boxes_as_a_frame_or_tensors(data):
     X, y = data
     numbers = detector().fit(X, y).predict(X)
@@ -141,6 +142,7 @@ def test_goes_through_scikit_learn(data):
     assert mean_average_precision_score(y, found) >= 0
 
 
+@pytest.mark.usefixtures("host")
 def test_weights_are_repetition(data):
     X, y = data
     weight = np.random.RandomState(0).randint(0, 3, len(X)).astype(float)

@@ -221,7 +221,8 @@ for device in devices:
                 check_array_api_input(type(est).__name__, est, "torch", device, dtype,
                                       check_sample_weight=weighted)
     if device == "cpu":
-        check_array_api_input_and_values("MLPClassifier", MLPClassifier(max_iter=9), "torch", device)
+        check_array_api_input_and_values(
+            "MLPClassifier", MLPClassifier(max_iter=9, device="cpu"), "torch", device)
 
     moved = []
     class Counting(torch.Tensor):
@@ -263,6 +264,7 @@ def test_array_api_dispatch():
     assert out.stdout.strip() == "passed", out.stderr
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("where", ["CPU_DEVICE", "device1"])
 def test_arrays_of_another_library(where):
     """Another library's arrays go in, and answers come back in it, on the same device."""
@@ -445,6 +447,7 @@ def is_fitted_in_float64(model):
     return not hasattr(model, "coefs_") or model.coefs_[0].dtype == np.float64
 
 
+@pytest.mark.usefixtures("host")
 def test_weights_and_targets_of_bfloat16():
     X_t, weight = torch.from_numpy(X), torch.ones(len(X)).bfloat16()
     model = MLPRegressor(max_iter=3, random_state=0).fit(

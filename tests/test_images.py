@@ -48,6 +48,8 @@ def test_bfloat16_only_where_the_card_computes_in_it(able, expected, monkeypatch
     precision = image_precision("auto", np.zeros((2, 8, 8)), torch.device("cuda:0"), tabular=False)
     assert precision.autocast == expected
     assert precision.dtype == torch.float32
+    rows = image_precision("auto", np.zeros((2, 8)), torch.device("cuda:0"), tabular=True)
+    assert rows == ("float32", None, "float32")
 
 
 @pytest.mark.parametrize("make", [np.asarray, torch.from_numpy])

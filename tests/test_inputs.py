@@ -100,6 +100,7 @@ def test_negative_stride_of_an_axis_of_length_one():
     assert_array_equal(model.predict(column), model.predict(column.copy()))
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("make", [cnn, lambda: ViTClassifier(embed_dim=8, depth=1, **TINY)])
 def test_values_beyond_float32_are_not_infinite_in_silence(make):
     large = IMAGES.copy()

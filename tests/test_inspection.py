@@ -52,6 +52,7 @@ def line(**settings):
     return MLPRegressor(**{**defaults, **settings})
 
 
+@pytest.mark.usefixtures("host")
 def test_the_line_of_the_lecture():
     """y = a · x + b: every recorded step is the last one minus its length times the gradient."""
     x = np.linspace(-1, 2, 15)
@@ -163,6 +164,7 @@ def test_what_has_no_curve_no_filters_and_no_attention():
         AttentionDisplay.from_estimator(knn, X)
 
 
+@pytest.mark.usefixtures("host")
 def test_filters_are_the_first_weights():
     mlp = MLPClassifier(5, max_iter=2).fit(X, Y)
     display = FilterDisplay.from_estimator(mlp)

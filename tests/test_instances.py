@@ -58,6 +58,7 @@ def test_regions_without_distance_are_connected_components():
         assert_array_equal(numbers > 0, mask > 0)
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_segmenter_numbers_what_it_predicts():
     scenes = make_digit_scenes(8, image_size=(32, 32), n_digits=(1, 2), random_state=0)

@@ -112,7 +112,9 @@ def test_data_without_room_streams_to_the_same_net(net, device, early_stopping, 
     data = X if net is mlp else IMAGES
     settings = {"early_stopping": early_stopping, "device": device}
     resident = net(**settings).fit(data, Y)
-    monkeypatch.setattr(_device, "free_memory", lambda device: data.nbytes)  # half of it for data
+    monkeypatch.setattr(
+        _device, "free_memory", lambda device: data.nbytes // 4
+    )  # half of it for data
     seen = []
     batches = StreamedData.batches
     monkeypatch.setattr(
@@ -138,6 +140,7 @@ def test_weights_stream_too_and_are_split(monkeypatch):
     assert streamed.validation_scores_ == resident.validation_scores_
 
 
+@pytest.mark.usefixtures("host")
 def test_masks_stream_with_their_images(monkeypatch):
     scenes = make_digit_scenes(6, random_state=0)
     settings = {"batch_size": 4, "max_iter": 2, "random_state": 0}
@@ -155,6 +158,7 @@ def test_lbfgs_says_that_it_needs_all_of_x(monkeypatch):
         mlp(solver="lbfgs").fit(X, Y)
 
 
+@pytest.mark.usefixtures("host")
 def test_a_memory_map_is_not_copied(tmp_path):
     np.save(tmp_path / "x.npy", X)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")

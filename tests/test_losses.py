@@ -216,6 +216,7 @@ def test_one_layer_is_scikit_learns_linear_classifier(labels, loss, n_classes):
 
 
 # ------------------------------------------------------------------------------------- estimators
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("loss", ["absolute_error", "huber", "quantile", "gamma"])
 def test_weights_of_numbers_are_repetition(numbers, loss):
     X, y, counts = numbers
@@ -227,6 +228,7 @@ def test_weights_of_numbers_are_repetition(numbers, loss):
     assert_allclose(weighted, repeated, rtol=1e-9)
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "focal"])
 @pytest.mark.parametrize("kind", ["two", "three", "multilabel"])
 def test_weights_of_labels_are_repetition(labels, loss, kind):
@@ -270,6 +272,7 @@ def test_binary_scores_are_positive_for_the_second_class(labels):
     assert cross_val_score(model, X, y, scoring="roc_auc", cv=3).mean() > 0.8
 
 
+@pytest.mark.usefixtures("host")
 def test_label_smoothing_moves_the_shares_of_classes():
     """Of a constant X the log-loss finds the classes' shares in the smoothed targets."""
     y = np.repeat([0, 1, 2], [70, 20, 10])

@@ -125,6 +125,7 @@ def test_neighbors_in_a_learned_embedding(loss, distance):
         assert_allclose(np.linalg.norm(learned[0].transform(b), axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("host")
 def test_embedding_images_names_and_tensors():
     images = X.reshape(-1, 8, 8)
     net = EmbeddingNet(3, channels=(8, 16), max_iter=8, random_state=0).fit(images, Y)
@@ -252,6 +253,7 @@ def test_the_held_out_are_not_in_the_memory():
     assert_allclose(own.score(b, yb), own.best_validation_score_)
 
 
+@pytest.mark.usefixtures("host")
 def test_partial_fit_adds_to_the_memory():
     ours = MemoryClassifier(random_state=0)
     ours.partial_fit(X[:200], Y[:200], classes=range(10))

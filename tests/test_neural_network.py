@@ -72,6 +72,7 @@ def assert_same_net(ours, theirs, X):
     assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-7)
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("task", ["ten classes", "two classes", "weighted"])
 def test_same_seed_same_classifier(digits, settings, task):
@@ -87,6 +88,7 @@ def test_same_seed_same_classifier(digits, settings, task):
     assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("settings", [*SETTINGS, {"loss": "poisson"}], ids=str)
 @pytest.mark.parametrize("n_outputs", [1, 2])
 def test_same_seed_same_regressor(diabetes, settings, n_outputs):
@@ -101,6 +103,7 @@ def test_same_seed_same_regressor(diabetes, settings, n_outputs):
     assert_same_net(ours, theirs, X)
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("data", ["digits", "iris", "diabetes"])
 def test_same_learning_curves_over_twenty_seeds(data):
     """Not only the distribution: every single curve and score is scikit-learn's."""
@@ -130,6 +133,7 @@ def test_lbfgs_with_several_outputs_finds_a_lower_loss(diabetes):
     assert ours.loss_ == pytest.approx(0.5 * np.mean((ours.predict(X) - y) ** 2))
 
 
+@pytest.mark.usefixtures("host")
 def test_multilabel_like_scikit_learn():
     X, y = make_multilabel_classification(n_samples=200, random_state=0)
     settings = {"max_iter": 15, "random_state": 0}
@@ -139,6 +143,7 @@ def test_multilabel_like_scikit_learn():
     assert ours.predict(X).dtype == theirs.predict(X).dtype
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("estimator", ["MLPClassifier", "MLPRegressor"])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_partial_fit_and_warm_start_like_scikit_learn(digits, estimator, solver):
@@ -176,6 +181,7 @@ def test_partial_fit_refuses_and_takes_what_scikit_learn_does(digits):
         assert cls(solver="lbfgs", early_stopping=True, max_iter=2).partial_fit(X, y).n_iter_ == 2
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("estimator", ["MLPClassifier", "MLPRegressor"])
 def test_warm_start_with_early_stopping(digits, estimator):
     """Like scikit-learn's on the same data; on other data what was found before does not count."""
@@ -263,6 +269,7 @@ def test_bitwise_reproducible_whatever_the_global_seeds(digits):
         assert_array_equal(a, b)
 
 
+@pytest.mark.usefixtures("host")
 def test_integer_weight_is_repetition_and_zero_weight_is_absence(digits):
     X, y = digits[0][:60], digits[1][:60]
     weight = np.random.RandomState(0).randint(0, 4, 60)
@@ -459,6 +466,7 @@ def test_sparse_rows_make_the_net_of_dense_ones(digits, kind, solver, early_stop
     assert_allclose(ours.predict_proba(kind(X)), theirs.predict_proba(kind(X)), rtol=1e-5)
 
 
+@pytest.mark.usefixtures("host")
 def test_sparse_rows_become_dense_a_few_at_a_time(monkeypatch):
     X = sparse_random(3000, 2000, density=0.002, format="csr", random_state=0)
     y = np.arange(3000) % 2

@@ -144,7 +144,7 @@ def test_nothing_is_left_of_an_earlier_fit():
         CNNClassifier((4,), max_iter=2, random_state=0),
         CNNClassifier((4,), max_iter=2, random_state=0, augment=RandomFlipShift(0.5, 1)),
         CNNClassifier(
-            (4,), max_iter=2, random_state=0, augment=lambda X, y: (X + torch.rand(1), y)
+            (4,), max_iter=2, random_state=0, augment=lambda X, y: (X + torch.rand(()), y)
         ),
         ViTClassifier(embed_dim=8, depth=1, num_heads=2, dropout=0.3, max_iter=2, random_state=0),
     ],
@@ -215,6 +215,7 @@ def test_default_generators_are_lent_and_put_back():
         assert torch.equal(torch.rand(3), more)
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize(
     ("estimator", "data", "one"),
     [
@@ -241,6 +242,7 @@ def test_small_nets_train_with_one_thread(estimator, data, one):
         torch.set_num_threads(before)
 
 
+@pytest.mark.usefixtures("host")
 def test_multiplications_are_those_of_torchs_counter():
     net = CNNClassifier((4, 8), max_iter=1, random_state=0).fit(IMAGES, Y).net_.module_
     batch = torch.from_numpy(IMAGES[:3, None])

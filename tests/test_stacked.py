@@ -48,7 +48,10 @@ from sklearn_nets.modules.losses import (
 from sklearn_nets.modules.regression_losses import PinballLoss
 from sklearn_nets.modules.stacked_mlp import has_stacked_residual
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.usefixtures("host"),  # equal in float64
+]
 X, Y = load_digits(return_X_y=True)
 X, Y = X[:303] / 16, Y[:303]  # folds of 101 and 102
 Y_REAL = X[:, 20:22] @ [[1.0, 2.0], [0.5, -1.0]]

@@ -274,6 +274,7 @@ def test_blocks_inside_each_other_are_one():
     assert_array_equal(in_time(work), scores(MLPClassifier(**BASE)))
 
 
+@pytest.mark.usefixtures("host")
 def test_memory_bounds_what_waits(monkeypatch, caplog):
     X_fold = 133 * 64 * 8
     monkeypatch.setattr(admission, "available_memory", lambda device: 4 * 4 * X_fold)

@@ -7,10 +7,11 @@ import sys
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, csr_matrix
 from sklearn import svm as reference
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, make_classification
@@ -213,6 +214,20 @@ def test_device_is_a_parameter():
     assert LinearSVC(device="cpu").fit(*DATA["iris"]).device_ == "cpu"
 
 
+def test_a_gpu_takes_what_is_large_or_there_or_asked_for(monkeypatch):
+    gpu = torch.device("cuda:0")
+    monkeypatch.setattr("sklearn_nets._utils.device.fastest_device", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    small, large = np.ones((1797, 64)), np.empty((20_000, 200))
+    choose = LinearSVC()._choose_device
+    assert choose(large) == choose(pd.DataFrame(large)) == gpu
+    assert {choose(X).type for X in (small, small.tolist(), csr_matrix(small), np.ones(3))} == {
+        "cpu"
+    }
+    assert LinearSVC(device="cuda:0")._choose_device(small) == gpu
+    assert choose(torch.from_numpy(large)) == torch.device("cpu")
+
+
 def test_verbose(capfd):
     LinearSVC(verbose=1, device="cpu").fit(*DATA["iris"])
     assert "Newton steps on cpu" in capfd.readouterr().out
@@ -392,6 +407,7 @@ def test_other_names_are_scikit_learns():
 
 
 # ------------------------------------------------------------------------- as liblinear has it
+@pytest.mark.usefixtures("host")
 def test_far_more_features_than_samples_take_few_steps_and_small_matrices(monkeypatch):
     """No system of the 4,000 features is solved, nor a copy of X made at every step."""
     rng = np.random.RandomState(0)

@@ -98,6 +98,7 @@ def test_uint8_pixels_and_float_pixels_are_one(cls, digits):
     )
 
 
+@pytest.mark.usefixtures("host")
 @each
 @pytest.mark.filterwarnings("ignore:Rows of 64 values")
 def test_precision(cls, digits):
@@ -107,6 +108,8 @@ def test_precision(cls, digits):
         model = small(cls, max_iter=2, precision=precision).fit(X, y)
         assert {p.dtype for p in model.net_.module_.parameters()} == {expected}
         assert np.isfinite(model.loss_)
+        outputs = model.net_.infer(torch.from_numpy(X).unflatten(1, (1, -1)))
+        assert not torch.equal(outputs, outputs.bfloat16().to(outputs.dtype))  # they keep digits
     flat = X.reshape(300, -1)
     tabular = small(cls, max_iter=1).fit(flat, y)
     assert next(tabular.net_.module_.parameters()).dtype == torch.float64

@@ -62,10 +62,12 @@ def row_precision(precision: str, X, device: torch.device, solver: str) -> Preci
 def image_precision(precision: str, X, device: torch.device, tabular: bool = False) -> Precision:
     """Types for images: float32 on the CPU, bfloat16 autocast on an accelerator.
 
-    Rows that stand for no image (`tabular`) keep their own type on the CPU.
+    Rows that stand for no image (`tabular`) keep their own type on the CPU, and are float32 on an
+    accelerator: their values count, and their nets are small.
     """
-    if precision == "auto" and device.type == "cpu":
-        precision = "float64" if tabular and name_of_dtype(X) == "float64" else "float32"
+    if precision == "auto" and (device.type == "cpu" or tabular):
+        own = device.type == "cpu" and tabular and name_of_dtype(X) == "float64"
+        precision = "float64" if own else "float32"
     elif precision == "auto":
         slow = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
         precision = "float32" if slow else "bfloat16"

@@ -9,7 +9,7 @@ own in them by a counter that lives there too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from threading import Lock
 
@@ -58,7 +58,7 @@ class CapturedSteps:
     total_shape : tuple of int
         Shape of a step's loss.
     device : torch.device
-    generator : torch.Generator, optional
+    random : TorchRandom, optional
         What a step draws its random numbers from.
     make_replay : callable(step) -> callable, optional
         Turns a step into what repeats it; by default a CUDA graph of it.
@@ -66,9 +66,10 @@ class CapturedSteps:
 
     def __init__(
         self, take_step, changed, *, order, batch_size, n_alike, scalars_shape, total_shape,
-        device, generator=None, make_replay: Callable | None = None,
+        device, random=None, make_replay: Callable | None = None,
     ):  # fmt: skip
         if make_replay is None:
+            generator = None if random is None else random.generator
             make_replay = partial(capture, device=device, generator=generator)
         self.take_step = take_step
         self.order = torch.from_numpy(order).to(device, copy=True)
@@ -87,7 +88,7 @@ class CapturedSteps:
             if times:
                 step = partial(self._step, rows, last)
                 with _capture_lock:
-                    warmup(step, [self.counter, self.total, *changed], device, generator)
+                    warmup(step, [self.counter, self.total, *changed], device, random)
                     self.steps.append((times, make_replay(step)))
 
     @torch.no_grad()
@@ -154,7 +155,7 @@ class CUDAGraphEpoch:
             scalars_shape=(len(loader), optimizer.step_scalars([]).shape[1]),
             total_shape=(),
             device=loader.device,
-            generator=None if run.random is None else run.random.generator,
+            random=run.random,
             make_replay=make_replay,
         )
 
@@ -169,19 +170,20 @@ class CUDAGraphEpoch:
 _capture_lock = Lock()  # captures of several threads would meet on their stream
 
 
-def warmup(step: Callable, changed: list[torch.Tensor], device: torch.device, generator=None):
-    """Run a step once, so that libraries allocate their workspaces, and undo what it changed."""
+def warmup(step: Callable, changed: list[torch.Tensor], device: torch.device, random=None):
+    """Run a step once, so that libraries allocate their workspaces, and undo what it changed.
+
+    `random` is a `TorchRandom`. Torch's default generators are touched only where they go on with
+    its numbers: else they may be another thread's.
+    """
     before = [t.clone() for t in changed]
-    state = None if generator is None else generator.get_state()
-    gpus = [device] if device.type == "cuda" else []
-    try:
-        with torch.random.fork_rng(gpus), _side_stream(device):
-            step()
-    finally:
-        for t, value in zip(changed, before, strict=True):
-            t.copy_(value)
-        if generator is not None:
-            generator.set_state(state)
+    with nullcontext() if random is None else random.undone():
+        try:
+            with _side_stream(device):
+                step()
+        finally:
+            for t, value in zip(changed, before, strict=True):
+                t.copy_(value)
 
 
 def capture(step: Callable, device: torch.device, generator=None) -> Callable:

@@ -212,9 +212,9 @@ class BatchLoader:
         if self.random_state is not None:
             if self.rows is None:
                 self.rows = np.arange(self.data.X.shape[0])
-            order = np.arange(len(self.rows))
-            self.random_state.shuffle(order)
-            self.rows = self.rows[order]
+            rows = self.rows.copy()
+            self.random_state.shuffle(rows)
+            self.rows = rows
         return self.rows
 
     def state_dict(self) -> dict:

@@ -9,6 +9,7 @@ import skorch
 import torch
 from skorch.callbacks import EpochTimer
 from skorch.utils import get_map_location
+from torch.serialization import default_restore_location
 
 from .._utils.array_api import dtype_of, to_tensor
 from .gradient import autocast
@@ -95,10 +96,14 @@ class Net(skorch.NeuralNet):
         return {**state, "tensors": buffer.getvalue()}
 
     def __setstate__(self, state):
-        map_location = get_map_location(state["device"])  # the CPU where the device is missing
+        device = get_map_location(state["device"])  # the CPU where the device is missing
         buffer = io.BytesIO(state.pop("tensors"))
-        vars(self).update(state, device=self._check_device(state["device"], map_location))
-        vars(self).update(torch.load(buffer, map_location=map_location, weights_only=False))
+        vars(self).update(state, device=self._check_device(state["device"], device))
+
+        def place(storage, location):  # what an optimizer counts stays on the host
+            return storage if location == "cpu" else default_restore_location(storage, str(device))
+
+        vars(self).update(torch.load(buffer, map_location=place, weights_only=False))
         if "module_" in vars(self):
             vars(self).update(
                 module=self.module_,

@@ -10,6 +10,7 @@ reads nothing from the host, and a CUDA graph can replay it. `step` is the two t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -87,13 +88,12 @@ class Adam(FusedOptimizer, torch.optim.Adam):
         """Scalars of the next steps, which count as taken: (n_steps, 2), rate and decay."""
         (group,) = self.param_groups
         done = int(self.state[group["params"][0]]["step"])
-        t = np.arange(done + 1, done + len(learning_rates) + 1)
-        step = torch.tensor(float(done + len(t)))
+        step = torch.tensor(float(done + len(learning_rates)))
         for p in group["params"]:
             self.state[p]["step"] = step
         beta1, beta2 = group["betas"]
         lr = np.asarray(learning_rates)
-        corrected = lr * np.sqrt(1 - beta2**t) / (1 - beta1**t)
+        corrected = lr * _bias_corrections(done, len(lr), beta1, beta2)
         return np.stack([corrected, 1 - lr * group["weight_decay"]], axis=1)
 
     def _make_lists(self):
@@ -117,6 +117,13 @@ class Adam(FusedOptimizer, torch.optim.Adam):
             lr=scalars[0], beta1=beta1, beta2=beta2, eps=group["eps"],
             weight_decay=0.0, amsgrad=False, maximize=False,
         )  # fmt: skip
+
+
+@lru_cache(maxsize=128)  # nets that are trained together ask for the same
+def _bias_corrections(done, n, beta1, beta2):
+    """Adam's factors of the learning rate in the next n steps."""
+    t = np.arange(done + 1, done + n + 1)
+    return np.sqrt(1 - beta2**t) / (1 - beta1**t)
 
 
 class SGD(FusedOptimizer, torch.optim.SGD):

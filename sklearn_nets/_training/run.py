@@ -161,7 +161,8 @@ class TrainingRun:
         return {name: w.clone() for name, w in self.module.state_dict().items()}
 
     def weights_are_finite(self) -> bool:
-        return all(bool(torch.isfinite(w).all()) for w in self.module.parameters())
+        finite = [torch.isfinite(w).all() for w in self.module.parameters()]
+        return bool(torch.stack(finite).all())  # asked once: a device is waited for
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes while training, to go on from in another run of the same making."""

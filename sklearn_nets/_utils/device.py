@@ -42,11 +42,7 @@ def resolve_device(device: str | torch.device = "auto", X=None) -> torch.device:
     device(type='cpu')
     """
     if isinstance(device, str) and device == "auto":
-        if is_tensor(X):
-            return X.device
-        if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return X.device if is_tensor(X) else fastest_device()
     try:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:
@@ -66,6 +62,13 @@ def resolve_device(device: str | torch.device = "auto", X=None) -> torch.device:
             "here. Use device='auto' to take what is present, or device='cpu'."
         )
     return chosen
+
+
+def fastest_device() -> torch.device:
+    """The first of cuda, mps and cpu that is present."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 DATA_MEMORY_FRACTION = 0.5  # of the free memory; the rest is for the net and its activations

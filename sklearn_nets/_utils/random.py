@@ -61,6 +61,17 @@ class TorchRandom:
                 self._is_default = False
                 _set_default_states(before, self.device)
 
+    @contextmanager
+    def undone(self):
+        """What is drawn within the block is drawn again after it."""
+        state = self.state_dict()
+        try:
+            yield
+        finally:
+            self.load_state_dict(state)
+            if self._is_default:
+                _set_default_states(state["default"], self.device)
+
     def state_dict(self) -> dict:
         """States of the generator and of this fit's sequence of the default ones."""
         generator = None if self.generator is None else self.generator.get_state()

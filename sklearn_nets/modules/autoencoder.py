@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .augment import Augmentation
+from .layers import Head
 from .losses import Loss
 
 
@@ -74,7 +75,7 @@ def conv_coders(
         up.append([_Resize(sizes[-1]), nn.Conv2d(after, before, 3, padding=1)])
         sizes.append(tuple(math.ceil(side / 2) for side in sizes[-1]))
     inner = (widths[-1], *sizes[-1])
-    encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(math.prod(inner), n_components))
+    encoder = nn.Sequential(*down, nn.Flatten(), Head(math.prod(inner), n_components))
     decoder = [nn.Linear(n_components, math.prod(inner)), nn.Unflatten(1, inner)]
     for stage in reversed(up):
         decoder += [nn.GELU(), *stage]

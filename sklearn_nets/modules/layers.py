@@ -37,6 +37,25 @@ class Normalize(nn.Module):
         return (X - self.mean) / self.scale
 
 
+class Head(nn.Linear):
+    """`nn.Linear` that keeps the digits of its weights' type under autocast: answers need them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> with torch.autocast("cpu", torch.bfloat16):
+    ...     print(Head(2, 3)(torch.zeros(1, 2)).dtype, nn.Linear(2, 3)(torch.zeros(1, 2)).dtype)
+    torch.float32 torch.bfloat16
+    """
+
+    def forward(self, X):
+        """Raw outputs, shape (n, out_features), of features, shape (n, in_features)."""
+        if not torch.is_autocast_enabled(X.device.type):
+            return super().forward(X)
+        with torch.autocast(X.device.type, enabled=False):
+            return super().forward(X.to(self.weight.dtype))
+
+
 def pad_to_multiple(X, multiple: int, at_least: int = 1):
     """Pad images with their border pixels, below and to the right, to sides of a multiple.
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from .interfaces import Backbone
+from .layers import Head
 
 
 class LectureCNN(Backbone):
@@ -48,7 +49,7 @@ class LectureCNN(Backbone):
             nn.Conv2d(10, 10, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
             nn.Linear(10 * (height // 4) * (width // 4), 50, bias=False), nn.ReLU(),
         )  # fmt: skip
-        self.head = nn.Linear(50, n_outputs)
+        self.head = Head(50, n_outputs)
         self.to(memory_format=torch.channels_last)
 
     def forward_features(self, X):

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from .interfaces import Backbone
+from .layers import Head
 
 SMALLEST = 12  # pixels of a side that two convolutions and two poolings leave something of
 
@@ -59,7 +60,7 @@ class LeNet(Backbone):
         self.hidden = nn.Sequential(
             nn.Linear(length, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU()
         )
-        self.head = nn.Linear(84, n_outputs)
+        self.head = Head(84, n_outputs)
 
     def forward_features(self, X):
         """The last hidden layer, (n, 84)."""

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .interfaces import Backbone, DataDependentInit
-from .layers import BatchNorm2d, WhitenedConv2d, identity_conv, stem_stride
+from .layers import BatchNorm2d, Head, WhitenedConv2d, identity_conv, stem_stride
 
 SMALL = 16  # pixels of the shorter side below which the first stage keeps the resolution
 FEATURE_SCALE = 0.25  # keeps first outputs small, so that training starts calmly
@@ -92,7 +92,7 @@ class ResidualCNN(DataDependentInit, Backbone):
             stages.append(ResidualStage(width, out_channels, depth, pool=side >= SMALL or i > 0))
             width = out_channels
         self.stages = nn.Sequential(*stages)
-        self.head = nn.Linear(width, n_outputs)
+        self.head = Head(width, n_outputs)
         self.to(memory_format=torch.channels_last)
 
     def init_from_data(self, X, weight=None):

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import nn
 
+from .layers import Head
+
 
 class PeriodicFeatures(nn.Module):
     """Every number x becomes relu(W [sin(2π c x), cos(2π c x)]), with its own frequencies c.
@@ -103,7 +105,7 @@ class RowEncoder(nn.Module):
         n_inputs = len(mean) + self.periodic.linear.out_features * len(mean)
         self.first = nn.Linear(n_inputs, width)
         self.blocks = nn.Sequential(*(ResidualBlock(width, dropout) for _ in range(depth)))
-        self.head = nn.Linear(width, n_outputs)
+        self.head = Head(width, n_outputs)
 
     def forward(self, X):
         """Shape (n, n_outputs), of X, shape (n, n_features) or (n, 1, 1, n_features)."""

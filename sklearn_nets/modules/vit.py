@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .interfaces import Backbone, DataDependentInit
-from .layers import WhitenedConv2d, stem_stride
+from .layers import Head, WhitenedConv2d, stem_stride
 
 N_RESIDUAL = 2  # convolutions over the grid of tokens
 MAX_GRID = 8  # tokens along the longer side of an image that convolutions made tokens of
@@ -304,7 +304,7 @@ class VisionTransformer(DataDependentInit, Backbone):
             *(TransformerBlock(embed_dim, num_heads, mlp_ratio, dropout) for _ in range(depth))
         )
         self.norm = nn.LayerNorm(embed_dim)
-        self.head = nn.Linear(embed_dim, n_outputs)
+        self.head = Head(embed_dim, n_outputs)
 
     def init_from_data(self, X, weight=None):
         """Whiten the first convolution by standardized images; patches take nothing from them."""

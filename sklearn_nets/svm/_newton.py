@@ -174,7 +174,7 @@ class _Primal:
             A = X[active]  # Woodbury's identity
             K = A @ A.T
             K = K + xp.diag(penalty / u[active] + ROUNDING * K.diagonal())
-            return (A.T @ xp.linalg.solve(K, A @ gradient) - gradient) / penalty
+            return (A.T @ _solve_system(xp, K, A @ gradient) - gradient) / penalty
         if m < changed:
             H, v = 0.0, xp.zeros_like(u)
         updated = _add(_add(H, X, u - v), X, v - u, sign=-1)
@@ -183,7 +183,7 @@ class _Primal:
         H = updated
         self.hessians[k] = H, u
         ridge = penalty + ROUNDING * H.diagonal()
-        return -xp.linalg.solve(H + xp.diag(ridge), gradient)
+        return -_solve_system(xp, H + xp.diag(ridge), gradient)
 
 
 class _Dual:
@@ -218,8 +218,15 @@ class _Dual:
         of_active = step[active]
         step[active] = 0
         b = penalty * of_active / u[active] - K[active] @ step
-        step[active] = self.xp.linalg.solve(H, b)
+        step[active] = _solve_system(self.xp, H, b)
         return step
+
+
+def _solve_system(xp, A, b):
+    """Solve A x = b; where A is singular, the answer of torch is not finite."""
+    if xp is np:
+        return np.linalg.solve(A, b)
+    return torch.linalg.solve_ex(A, b).result  # without asking the device how it went
 
 
 def _add(H, X, s, sign=1):
