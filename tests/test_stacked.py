@@ -37,6 +37,7 @@ from skorch.callbacks import Callback
 from sklearn_nets import CNNClassifier, MLPClassifier, MLPRegressor, compare, stacked
 from sklearn_nets._training import stacked as stacked_module
 from sklearn_nets._training import stacked_batches
+from sklearn_nets._training.loader import BatchLoader, DeviceData
 from sklearn_nets._utils.device import threads
 from sklearn_nets.modules.classification_losses import Hinge
 from sklearn_nets.modules.losses import (
@@ -465,6 +466,42 @@ def test_the_bar_shows_the_epochs_of_all(monkeypatch):
     with stacked(progress=True):
         cross_validate(MLPClassifier(9, **BASE), X, Y, cv=3)
     assert f"{3 * BASE['max_iter']}/{3 * BASE['max_iter']}" in written.getvalue()
+
+
+def loaders_of(states, rows=None):
+    data = DeviceData(torch.zeros(12, 2), torch.zeros(12))
+    return [BatchLoader(data, rows=rows, batch_size=5, random_state=state) for state in states]
+
+
+@pytest.mark.parametrize("rows", [None, np.arange(1, 12)])
+def test_orders_are_those_of_their_own_loaders(rows):
+    seeds = [0, 1, 0, 0, None]  # None does not shuffle
+    own, together = (
+        loaders_of([None if s is None else np.random.RandomState(s) for s in seeds], rows)
+        for _ in range(2)
+    )
+    batches = stacked_batches.StackedBatches(together)
+    for _ in range(3):
+        orders = batches.next_orders()
+        for loader, places in zip(own, orders, strict=True):
+            expected = loader.next_permutation()
+            assert_array_equal(places, np.arange(12) if expected is None else expected)
+    batches.release()
+    for one, other in zip(own, together):
+        if one.random_state is not None:
+            assert one.random_state.rand() == other.random_state.rand()
+        assert_array_equal(one.next_permutation(), other.next_permutation())
+
+
+def test_nets_of_one_generator_have_orders_of_their_own():
+    """As random_state=None, which is NumPy's generator for all of them."""
+    shared = np.random.RandomState(0)
+    batches = stacked_batches.StackedBatches(loaders_of([shared] * 3))
+    orders = batches.next_orders()
+    assert len(np.unique(orders, axis=0)) == 3
+    state = shared.get_state()
+    batches.release()
+    assert_array_equal(shared.get_state()[1], state[1])
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])

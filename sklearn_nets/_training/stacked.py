@@ -26,12 +26,12 @@ from .loader import DeviceData
 from .loop import epochs, listens_to_batches
 from .optimizers import SGD, Adam
 from .run import TrainingRun
-from .stacked_batches import StackedBatches
+from .stacked_batches import StackedBatches, order_key
 from .stacked_steps import StackedSteps
 from .stacked_weights import StackedWeights
 from .threads import choose_threads
 
-CACHE = 2**22  # bytes of a stack on the host: it stays in a core's caches, few products are small
+CACHE = 2**23  # bytes of a stack on the host: it stays in a core's caches, few products are small
 KEEP_ZERO = ("identity", "relu", "tanh")  # activations that are 0 at 0
 SIMILAR = 1.25  # weights of a stack's nets, over those of its smallest
 FEW_WEIGHTS = 2**12  # of a net whose steps take more time around their products than for them
@@ -143,7 +143,10 @@ def split(runs: list[TrainingRun]) -> list[list[TrainingRun]]:
     """Split runs of one structure into stacks, those with equal batches side by side."""
     loader = runs[0].loader
     module = max((run.module for run in runs), key=lambda m: sum(p.numel() for p in m.parameters()))
-    runs = sorted(runs, key=lambda run: (id(run.loader.data.X), _order_key(run.loader)))
+    alike = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        alike[id(run.loader.data.X)][order_key(run.loader)].append(run)
+    runs = [run for orders in alike.values() for some in orders.values() for run in some]
     widths = sum(p.shape[0] for p in module.parameters() if p.ndim == 1)
     values = loader.batch_size * (loader.data.X.shape[1] + 2 * widths)
     values += 4 * sum(p.numel() for p in module.parameters())
@@ -235,6 +238,7 @@ class Stack:
             while len(self._going_on()) == len(runs):
                 self._advance(runs, take_steps())
         finally:
+            batches.release()
             for run in runs:
                 weights.release(run)
 
@@ -252,12 +256,3 @@ class Stack:
 
     def _going_on(self):
         return [run for run in self.runs if id(run) not in self.outcomes]
-
-
-def _order_key(loader) -> int:
-    """The same number for loaders that shuffle alike."""
-    rows = None if loader.rows is None else loader.rows.tobytes()
-    if loader.random_state is None:
-        return hash(rows)
-    _, state, position, *_ = loader.random_state.get_state()
-    return hash((rows, state.tobytes(), position))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+
 import numpy as np
 import torch
 
@@ -11,10 +13,13 @@ COPIED_BYTES = 2**25  # of a stack's data on the host
 class StackedBatches:
     """Batches as their own loaders would give them, stacked: X, y, weight and counts.
 
-    Each net sees the samples in the order that its own loader draws. Where nets have the same data,
-    it is read from one tensor; where they have the same order too, a batch is gathered once. Last
-    batches of different lengths are filled up with samples of weight 0, and `counts` says how many
-    samples there are; else `counts` is None.
+    Each net sees the samples in the order that its own loader would draw. Where nets have the same
+    data, it is read from one tensor; where all have the same order too, a batch is gathered once.
+    Last batches of different lengths are filled up with samples of weight 0, and `counts` says how
+    many samples there are; else `counts` is None.
+
+    Of loaders that draw the same order the first draws for all; the others' random numbers stay
+    where they are until `release`.
 
     Parameters
     ----------
@@ -24,7 +29,11 @@ class StackedBatches:
     """
 
     def __init__(self, loaders):
-        self.loaders = loaders
+        self.loaders, self._drawing = loaders, defaultdict(list)
+        sharing = Counter(id(loader.random_state) for loader in loaders)
+        for loader in loaders:  # from one generator (random_state=None) each draws for itself
+            own = loader.random_state is not None and sharing[id(loader.random_state)] > 1
+            self._drawing[id(loader) if own else order_key(loader)].append(loader)
         self.size = max(loader.batch_size for loader in loaders)
         self.n_steps = len(loaders[0])
         X, y, weight = (list(tensors) for tensors in zip(*(loader.data for loader in loaders)))
@@ -47,9 +56,20 @@ class StackedBatches:
 
     def next_orders(self) -> np.ndarray:
         """The samples of an epoch in order, (n_nets, n_places); one line if all nets' are equal."""
-        orders = np.stack([self._next_order(loader) for loader in self.loaders])
-        same = bool((orders == orders[0]).all()) and self.mask is None
-        return orders[:1] if same else orders
+        for first, *others in self._drawing.values():
+            rows = first.next_permutation()
+            for loader in others:
+                loader.rows = rows
+        if len(self._drawing) == 1 and self.mask is None:
+            return self._in_places(self.loaders[0])[None]
+        return np.stack([self._in_places(loader) for loader in self.loaders])
+
+    def release(self) -> None:
+        """Bring the random numbers of every loader to where its own draws would have."""
+        for first, *others in self._drawing.values():
+            for loader in others:
+                if first.random_state is not None:
+                    loader.random_state.set_state(first.random_state.get_state())
 
     def gather(self, rows: torch.Tensor, last: bool) -> tuple:
         """X, y, weight and counts of a batch, for each net the samples in its line of `rows`."""
@@ -59,12 +79,21 @@ class StackedBatches:
             return X, y, weight, None
         return X, y, self.mask.to(X.dtype) if weight is None else weight * self.mask, self.counts
 
-    def _next_order(self, loader):
+    def _in_places(self, loader):
         """A net's samples in order, in all places; what fills them up is some sample."""
         places = np.zeros(self.n_places, dtype=np.int64)
-        order = loader.next_permutation()
-        places[: loader.n_samples] = np.arange(loader.n_samples) if order is None else order
+        rows = np.arange(loader.n_samples) if loader.rows is None else loader.rows
+        places[: loader.n_samples] = rows
         return places
+
+
+def order_key(loader) -> tuple:
+    """The same for loaders that shuffle alike."""
+    rows = None if loader.rows is None else loader.rows.tobytes()
+    if loader.random_state is None:
+        return loader.n_samples, rows
+    _, state, *position = loader.random_state.get_state()
+    return loader.n_samples, rows, state.tobytes(), *position
 
 
 class StackedRows:
