@@ -32,6 +32,8 @@ class Job:
         Timed turns; before them one to warm up, unless it was long: then it counts.
     figures : callable(float) -> dict of str to float, optional
         More columns, from the median of our seconds.
+    between : callable(), optional
+        Called before every turn, outside its time.
     """
 
     table: str
@@ -41,6 +43,7 @@ class Job:
     equal: str = ""
     repeats: int = 5
     figures: Callable[[float], dict[str, float]] | None = None
+    between: Callable = lambda: None
 
 
 def measure(job: Job, synchronize: Callable = lambda: None) -> dict:
@@ -53,6 +56,7 @@ def measure(job: Job, synchronize: Callable = lambda: None) -> dict:
         turn = {}
         for name, work in competitors.items():
             synchronize()
+            job.between()
             sleep(PAUSE)
             start = perf_counter()
             result = work()
