@@ -37,6 +37,7 @@ from skorch.callbacks import Callback
 from sklearn_nets import CNNClassifier, MLPClassifier, MLPRegressor, compare, stacked
 from sklearn_nets._training import stacked as stacked_module
 from sklearn_nets._training import stacked_batches
+from sklearn_nets._training.admission import SharedTensors
 from sklearn_nets._training.loader import BatchLoader, DeviceData
 from sklearn_nets._utils.device import threads
 from sklearn_nets.modules.classification_losses import Hinge
@@ -466,6 +467,17 @@ def test_the_bar_shows_the_epochs_of_all(monkeypatch):
     with stacked(progress=True):
         cross_validate(MLPClassifier(9, **BASE), X, Y, cv=3)
     assert f"{3 * BASE['max_iter']}/{3 * BASE['max_iter']}" in written.getvalue()
+
+
+def test_equal_data_is_held_once():
+    shared, one = SharedTensors(), torch.arange(12.0).view(6, 2)
+    assert shared.share(one) is one
+    for equal in (torch.from_numpy(one.numpy()), one.clone()):
+        assert shared.share(equal) is one
+    for other in (one[:5], one.view(2, 6), one.double(), one.t().clone(), -one):
+        assert shared.share(other) is other
+    assert shared.n_bytes == one.nbytes * (1 + 5 / 6 + 1 + 2 + 1 + 1)
+    assert shared.share(None) is None
 
 
 def loaders_of(states, rows=None):

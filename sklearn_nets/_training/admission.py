@@ -71,18 +71,23 @@ class SharedTensors:
     """
 
     def __init__(self):
-        self._known, self.n_bytes = defaultdict(list), 0
+        self._known, self._places, self.n_bytes = defaultdict(list), {}, 0
 
     def share(self, tensor: torch.Tensor | None) -> torch.Tensor | None:
         """The first tensor that was equal to this one, or this one."""
         if tensor is None:
             return None
+        # the same for tensors of one array, which several fits were given
+        place = tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+        if place in self._places:
+            return self._places[place]
         few = tensor[:: max(1, len(tensor) // 16)].reshape(-1)[:256].cpu().numpy().tobytes()
         known = self._known[tensor.shape, tensor.dtype, tensor.device, few]
         for other in known:
             if torch.equal(tensor, other):
                 return other
         known.append(tensor)
+        self._places[place] = tensor
         self.n_bytes += tensor.nbytes
         return tensor
 
