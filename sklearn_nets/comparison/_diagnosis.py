@@ -147,7 +147,7 @@ def _check_against_dummies(comparison, test, dummies) -> Iterator[Finding]:
             yield Finding(
                 "under-fit",
                 "warning",
-                f"{name} is not clearly better than {dummy}, which never looks at the data: "
+                f"{name} is not clearly better than {dummy}, which says the same of every sample: "
                 f"{label(metric)} {scores.mean():.3f} against "
                 f"{constant[dummy].mean():.3f} (difference {gap:.3f}, 95 % interval {low:.3f} to "
                 f"{high:.3f}).",
