@@ -16,7 +16,7 @@ import torch
 from .._utils.device import parallel_map
 
 TILE = 16  # distances of which only the minimum is looked at first
-EXTRA_CANDIDATES = 3  # candidates kept beyond k, so that the k nearest can be certified
+EXTRA_CANDIDATES = 3  # kept beyond k and its half, so that the k nearest can be certified
 TIE = 1e-12  # squared distances that differ by less of themselves may count as equal
 QUERIES_RANKED = 64  # uncertified queries whose possible neighbors are listed at a time
 MAX_QUERIES = 4096  # queries that share one pass over X
@@ -59,7 +59,7 @@ def nearest(X: torch.Tensor, Q: torch.Tensor, k: int) -> tuple[torch.Tensor, tor
     """
     # Distances do not depend on the origin, rounding errors do: take it from among the points, and
     # the median, which no outlier moves away from them.
-    origin = X[:: max(1, len(X) // 1024)].double().median(0).values
+    origin = X[:: max(1, len(X) // 256)].double().median(0).values
     share = -(-len(Q) // torch.get_num_threads()) if X.device.type == "cpu" else len(Q)
     pieces = Q.split(max(1, min(MAX_QUERIES, share)))
     found = parallel_map(lambda q: _nearest(X, q, k, origin), pieces, X.device)
@@ -97,7 +97,7 @@ def _float32_is_float32():
 def _filter_candidates(X, Q, k, origin, dtype):
     """Return at least k candidates a query, and what every other squared distance exceeds."""
     n = len(X)
-    k = min(n, k + EXTRA_CANDIDATES)
+    k = min(n, k + k // 2 + EXTRA_CANDIDATES)
     values, indices = [], []
     blocks = _LowerBounds(X, Q, origin, dtype)
     for start, block in blocks:
@@ -161,8 +161,9 @@ def _product(A, B, out):
 
 def _block_shape(n, d, device):
     """Rows of Q and of X whose distances are held at a time, as fast as was measured."""
-    rows = 1024 if d >= 256 else 128
-    size = (2**21 if device.type == "cpu" else 2**28) // rows
+    rows, size = (1024, 4096) if d >= 256 else (128, 16384)
+    if device.type != "cpu":
+        size = 2**28 // rows
     blocks = -(-n // size)
     return rows, -(-n // (blocks * TILE)) * TILE
 
