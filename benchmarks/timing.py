@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,9 +53,11 @@ def measure(job: Job, synchronize: Callable = lambda: None) -> dict:
     seconds = {name: [] for name in competitors}
     ours, *others = competitors
     quality, warm = {}, False
+    order = deque(competitors.items())
     while len(seconds[ours]) < job.repeats:
         turn = {}
-        for name, work in competitors.items():
+        order.rotate()  # so that nobody always comes after the same competitor
+        for name, work in order:
             synchronize()
             job.between()
             sleep(PAUSE)

@@ -36,9 +36,10 @@ def test_private_names_of_scikit_learn_live_in_one_file():
                     assert not private, f"{path} imports {name}"
 
 
-def test_package_root_is_light():
-    """Importing the package loads neither torch nor scikit-learn: that waits for first use."""
-    code = "import sys, sklearn_nets; print({'torch', 'sklearn', 'numpy'} & set(sys.modules))"
+@pytest.mark.parametrize("module", ["sklearn_nets", "sklearn_nets._cli.main"])
+def test_package_root_and_the_help_of_the_command_line_are_light(module):
+    """They load neither torch nor scikit-learn: that waits for first use."""
+    code = f"import sys, {module}; print({{'torch', 'sklearn', 'numpy'}} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
 

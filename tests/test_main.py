@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier
 from sklearn.naive_bayes import GaussianNB
 
+from sklearn_nets._cli import compare
 from sklearn_nets._cli import main as cli
 
 DIGITS, LABELS = (part[:200] for part in load_digits(return_X_y=True))
@@ -56,8 +57,8 @@ def small(monkeypatch):
         return {"corner": Corner()}, images, y
 
     makers = {"digits": digits, "scenes": scenes, "boxes": boxes}
-    jobs = {name: (title, makers[name], show) for name, (title, _, show) in cli.JOBS.items()}
-    monkeypatch.setattr(cli, "JOBS", jobs)
+    jobs = {name: (title, makers[name], show) for name, (title, _, show) in compare.JOBS.items()}
+    monkeypatch.setattr(compare, "JOBS", jobs)
     return asked
 
 
