@@ -12,15 +12,18 @@ from sklearn_nets._training.optimizers import SGD, Adam
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def walk(optimizer_class, steps=7, device="cpu", rate=None, **settings):
+def walk(
+    optimizer_class, steps=7, device="cpu", rate=None, layout=torch.preserve_format, **settings
+):
     """Weights after some steps down a fixed slope, by torch's own step or by the lean one."""
     torch.manual_seed(0)
-    params = [torch.randn(3, 4, dtype=torch.float64), torch.randn(4, dtype=torch.float64)]
+    params = [torch.randn(shape, dtype=torch.float64) for shape in [(3, 4), (4,), (3, 4, 2, 2)]]
+    params[2] = params[2].to(memory_format=torch.channels_last)
     params = [p.to(device).requires_grad_() for p in params]
     optimizer = optimizer_class(params, lr=0.1, **settings)
     for _ in range(steps):
         for p in params:
-            p.grad = (p.detach() * 3).cos()
+            p.grad = (p.detach() * 3).cos().clone(memory_format=layout)
         if rate is None:
             optimizer.step()
         else:
@@ -31,8 +34,10 @@ def walk(optimizer_class, steps=7, device="cpu", rate=None, **settings):
 @pytest.mark.parametrize("rate", [list, torch.from_numpy], ids=["numbers", "tensor"])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_sgd_walks_as_torch(momentum, nesterov, rate):
-    ours = walk(SGD, rate=rate, momentum=momentum, nesterov=nesterov)
+@pytest.mark.parametrize("layout", [torch.preserve_format, torch.contiguous_format])
+def test_sgd_walks_as_torch(momentum, nesterov, rate, layout):
+    """Gradients of a channels-last weight may lie in memory in another order than it does."""
+    ours = walk(SGD, rate=rate, layout=layout, momentum=momentum, nesterov=nesterov)
     theirs = walk(torch.optim.SGD, momentum=momentum, nesterov=nesterov and momentum > 0)
     for a, b in zip(ours, theirs, strict=True):
         assert_allclose(a, b, rtol=1e-13)
@@ -40,13 +45,15 @@ def test_sgd_walks_as_torch(momentum, nesterov, rate):
 
 @pytest.mark.parametrize("rate", [list, torch.from_numpy], ids=["numbers", "tensor"])
 @pytest.mark.parametrize("decay", [0.0, 0.3])
-def test_adam_walks_as_torch(decay, rate):
+@pytest.mark.parametrize("layout", [torch.preserve_format, torch.contiguous_format])
+def test_adam_walks_as_torch(decay, rate, layout):
     """With no epsilon torch's two meanings of it are one; decay is for weights alone."""
-    ours = walk(Adam, rate=rate, eps=0.0, weight_decay=decay)
+    ours = walk(Adam, rate=rate, layout=layout, eps=0.0, weight_decay=decay)
     theirs = walk(torch.optim.AdamW, eps=0.0, weight_decay=decay)
     without = walk(torch.optim.AdamW, eps=0.0, weight_decay=0.0)
     assert_allclose(ours[0], theirs[0], rtol=1e-12)
     assert_allclose(ours[1], without[1], rtol=1e-12)
+    assert_allclose(ours[2], theirs[2], rtol=1e-12)
 
 
 def test_adam_goes_on_where_its_state_was_left():

@@ -37,8 +37,8 @@ def digits(random_state: int = 0):
             MinMaxScaler(),
             MLPClassifier(learning_rate_init=0.005, tol=1e-3, random_state=random_state),
         ),
-        "CNN": make_pipeline(CNNClassifier(max_iter=8, **image)),
-        "ViT": make_pipeline(ViTClassifier(depth=2, max_iter=10, **image)),
+        "CNN": make_pipeline(CNNClassifier(max_iter=6, **image)),
+        "ViT": make_pipeline(ViTClassifier(max_iter=7, **image)),
     }
     return estimators, *load_digits(return_X_y=True)
 

@@ -53,9 +53,30 @@ class FusedOptimizer:
             for name in names:
                 if self.state[p].get(name) is None:
                     self.state[p][name] = torch.zeros_like(p, requires_grad=False)
-        states = ([self.state[p][name] for p in group["params"]] for name in names)
+        self._channels_last = [
+            not p.is_contiguous() and p.ndim == 4 and p.permute(0, 2, 3, 1).is_contiguous()
+            for p in group["params"]
+        ]
         # detached: the kernel writes to the weights behind autograd's back, as it is meant to
-        return [p.detach() for p in group["params"]], *states
+        params = [p.detach() for p in group["params"]]
+        states = [[self.state[p][name] for p in group["params"]] for name in names]
+        return [self._in_order(tensors) for tensors in (params, *states)]
+
+    def _gradients(self):
+        (group,) = self.param_groups
+        return self._in_order([p.grad for p in group["params"]])
+
+    def _in_order(self, tensors):
+        """Views with the axes in memory's order, since the kernels go by that and not by strides.
+
+        Of weights whose axes are in another order they also make copies that they do not need.
+        """
+        if not any(self._channels_last):
+            return tensors
+        return [
+            t.permute(0, 2, 3, 1).contiguous() if last else t
+            for t, last in zip(tensors, self._channels_last, strict=True)
+        ]
 
     def load_state_dict(self, state_dict):
         self._lists = None
@@ -113,7 +134,7 @@ class Adam(FusedOptimizer, torch.optim.Adam):
             torch._foreach_mul_(decayed, scalars[1])
         beta1, beta2 = group["betas"]
         torch._fused_adam_(
-            params, [p.grad for p in group["params"]], first, second, [], steps,
+            params, self._gradients(), first, second, [], steps,
             lr=scalars[0], beta1=beta1, beta2=beta2, eps=group["eps"],
             weight_decay=0.0, amsgrad=False, maximize=False,
         )  # fmt: skip
@@ -153,7 +174,7 @@ class SGD(FusedOptimizer, torch.optim.SGD):
         (group,) = self.param_groups
         params, *buffers = self._lists or self._make_lists()
         torch._fused_sgd_(
-            params, [p.grad for p in group["params"]], *(buffers or [[]]),
+            params, self._gradients(), *(buffers or [[]]),
             lr=scalars[0], momentum=group["momentum"], nesterov=group["nesterov"],
             weight_decay=0.0, dampening=0.0, maximize=False, is_first_step=False,
         )  # fmt: skip
