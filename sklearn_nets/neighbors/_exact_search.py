@@ -16,7 +16,8 @@ import torch
 from .._utils.device import parallel_map
 
 TILE = 16  # distances of which only the minimum is looked at first
-EXTRA_CANDIDATES = 3  # kept beyond k and its half, so that the k nearest can be certified
+WIDE = 256  # features from which on products outweigh the choice of candidates
+EXTRA_CANDIDATES = 3  # kept beyond k, so that the k nearest can be certified; twice as many if wide
 TIE = 1e-12  # squared distances that differ by less of themselves may count as equal
 QUERIES_RANKED = 64  # uncertified queries whose possible neighbors are listed at a time
 MAX_QUERIES = 4096  # queries that share one pass over X
@@ -97,7 +98,7 @@ def _float32_is_float32():
 def _filter_candidates(X, Q, k, origin, dtype):
     """Return at least k candidates a query, and what every other squared distance exceeds."""
     n = len(X)
-    k = min(n, k + k // 2 + EXTRA_CANDIDATES)
+    k = min(n, k + EXTRA_CANDIDATES * (2 if X.shape[1] >= WIDE else 1))
     values, indices = [], []
     blocks = _LowerBounds(X, Q, origin, dtype)
     for start, block in blocks:
@@ -161,7 +162,7 @@ def _product(A, B, out):
 
 def _block_shape(n, d, device):
     """Rows of Q and of X whose distances are held at a time, as fast as was measured."""
-    rows, size = (1024, 4096) if d >= 256 else (128, 16384)
+    rows, size = (1024, 4096) if d >= WIDE else (128, 16384)
     if device.type != "cpu":
         size = 2**28 // rows
     blocks = -(-n // size)
