@@ -56,15 +56,16 @@ def test_adam_walks_as_torch(decay, rate, layout):
     assert_allclose(ours[2], theirs[2], rtol=1e-12)
 
 
-def test_adam_goes_on_where_its_state_was_left():
+@pytest.mark.parametrize("layout", [torch.preserve_format, torch.contiguous_format])
+def test_adam_goes_on_where_its_state_was_left(layout):
     def steps(optimizer, n):
         for p in optimizer.param_groups[0]["params"]:
-            p.grad = torch.ones_like(p)
+            p.grad = torch.arange(24.0).view_as(p).clone(memory_format=torch.channels_last)
         for rate in optimizer.step_scalars([0.1] * n).tolist():
             optimizer.fused_step(rate)
 
     def start():
-        p = torch.zeros(2, 2, requires_grad=True)
+        p = torch.zeros(2, 3, 2, 2).to(memory_format=torch.channels_last).requires_grad_()
         return p, Adam([p])
 
     whole, optimizer = start()
@@ -72,6 +73,9 @@ def test_adam_goes_on_where_its_state_was_left():
     parts, optimizer = start()
     steps(optimizer, 2)
     state = pickle.loads(pickle.dumps(optimizer.state_dict()))
+    moments = state["state"][0]
+    for name in ("exp_avg", "exp_avg_sq"):
+        moments[name] = moments[name].clone(memory_format=layout)
     again = Adam([parts])
     again.load_state_dict(state)
     steps(again, 4)

@@ -51,8 +51,10 @@ class FusedOptimizer:
         (group,) = self.param_groups
         for p in group["params"]:
             for name in names:
-                if self.state[p].get(name) is None:
-                    self.state[p][name] = torch.zeros_like(p, requires_grad=False)
+                state = self.state[p].get(name)
+                if state is None or state.stride() != p.stride():  # loaded, from another layout
+                    own = self.state[p][name] = torch.zeros_like(p, requires_grad=False)
+                    own.copy_(0 if state is None else state)
         self._channels_last = [
             not p.is_contiguous() and p.ndim == 4 and p.permute(0, 2, 3, 1).is_contiguous()
             for p in group["params"]
