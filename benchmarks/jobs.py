@@ -152,6 +152,7 @@ def image_fit(kind, device="cpu", n=2000, n_scenes=100, epochs=4):
     from sklearn_nets.modules.augment import auto_augmentation
 
     settings = {"max_iter": epochs, "random_state": 0, "device": device}
+    settings["progressive_resizing"] = False  # loop against loop: both see whole images
     if kind == "SegmentationNet":
         X, y = data.camvid(n_scenes)
         estimator = SegmentationNet(ignore_index=11, **settings)
@@ -401,6 +402,7 @@ def large_cnn(device, n=512):
     rng = np.random.RandomState(0)
     X, y = rng.randint(0, 256, (n, 3, 32, 32), dtype=np.uint8), np.arange(n) % 10
     settings = {"max_iter": 2, "batch_size": 128, "random_state": 0, "tol": 0}
+    settings["progressive_resizing"] = False  # operations are counted on whole images
     return CNNClassifier((64, 128, 256, 512), depth=2, device=device, **settings), X, y
 
 

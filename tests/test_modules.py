@@ -11,7 +11,13 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from sklearn_nets._base.image_nets import init_from_images
-from sklearn_nets.modules.layers import BatchNorm2d, Normalize, WhitenedConv2d, identity_conv
+from sklearn_nets.modules.layers import (
+    BatchNorm2d,
+    Normalize,
+    WhitenedConv2d,
+    identity_conv,
+    stem_stride,
+)
 from sklearn_nets.modules.resnet import ResidualCNN, ResidualStage
 from sklearn_nets.modules.unet import UNet
 from sklearn_nets.modules.vit import Attention, ConvTokenizer, VisionTransformer
@@ -345,7 +351,9 @@ def test_the_tokens_come_from_a_whitened_stem(size):
     tokenizer = ConvTokenizer(2, 4, size).double()
     X = images(60, 2, *size, dtype=torch.float64).cumsum(1)  # channels go together
     tokenizer.init_from_data(X)
-    padded = F.pad(X, (0, tokenizer.padding[1], 0, tokenizer.padding[0]))
+    stride = stem_stride(size)  # as many places as strides
+    missing = [-side % stride + max(2, stride) - stride for side in size]
+    padded = F.pad(X, (0, missing[1], 0, missing[0]))
     z = tokenizer.stem(padded).transpose(0, 1).flatten(1)
     z = z[: len(z) // 2]  # the other half are their negatives
     second_moments = z @ z.T / z.shape[1]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .._training.schedules import ProgressiveResizing
 from .._utils.array_api import convert_like
 from .._utils.random import TorchRandom
 from .._utils.sklearn_compat import StrOptions, check_is_fitted
@@ -30,6 +31,7 @@ from .parameters import NOT_NEGATIVE, POSITIVE, POSITIVE_INT, net_class, paramet
 INIT_IMAGES = 2048  # at most, for weights that come from the data
 INIT_PIXELS = 2**23  # and of their pixels, at most: 100 MB of three channels
 MIRROR_IMAGES = 10_000  # at most, in which the neighbors of mirrored images are sought
+SMALLEST_TO_RESIZE = 24  # pixels of the shorter side: of fewer none can be spared
 
 
 def check_channels(channels) -> list[int]:
@@ -162,6 +164,14 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
         None, [StrOptions({"backbone"}), None],
         "'backbone' trains the last layer alone (linear probing).",
     )  # fmt: skip
+    progressive_resizing: bool = parameter(
+        True, ["boolean"],
+        """Whether images are smaller in the first half of the epochs: 5/8, then 6/8, then 7/8 of
+        their height and width, which saves up to a quarter of the time. Only images of 24 pixels
+        and more, along 'onecycle', without early stopping, `freeze` and `compile`, and only nets
+        with an attribute ``size_multiple``, as our own have: the sides of smaller images are
+        multiples of it.""",
+    )  # fmt: skip
     test_time_augment: bool = parameter(
         True, ["boolean"],
         """Whether `predict` and `features` average over an image and views of it: its mirror image
@@ -195,6 +205,23 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
         if self.compile:
             module.compile()
         return module
+
+    def _training_options(self, loader, incremental):
+        options = super()._training_options(loader, incremental)
+        multiple = getattr(self.net_.module_[1], "size_multiple", None)
+        if multiple is not None and not incremental and self._resizes_images(loader.data.X):
+            options["resizing"] = ProgressiveResizing(self.max_iter, multiple)
+        return options
+
+    def _resizes_images(self, X) -> bool:
+        # early stopping compares epochs; a net that is compiled would be compiled for each size
+        return (
+            self.progressive_resizing
+            and min(X.shape[2:]) >= SMALLEST_TO_RESIZE
+            and self.learning_rate == "onecycle"
+            and self.freeze is None
+            and not (self.early_stopping or self.compile or self._is_tabular())
+        )
 
     def _make_norm(self, architecture, X, weight):
         """Pixels standardized as the net was trained, or else by the training data."""

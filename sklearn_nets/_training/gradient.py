@@ -26,7 +26,14 @@ class AutogradGradient:
         Changes every batch, on the device.
     autocast_dtype : str, optional
         Name of the type of autocast.
+
+    Attributes
+    ----------
+    resize : callable(X, y) -> (X, y) or None
+        Brings every batch, once it is augmented, to the size that it is trained at.
     """
+
+    resize = None
 
     def __init__(
         self, module, loss, alpha, report_factor=1.0, *, augment=None, autocast_dtype=None
@@ -58,6 +65,8 @@ class AutogradGradient:
             p.grad = None
         if self.augment is not None:
             X, y = self.augment(X, y)
+        if self.resize is not None:
+            X, y = self.resize(X, y)
         for norm in self.weighted:
             norm.sample_weight = weight
         for own in self.needing_target:

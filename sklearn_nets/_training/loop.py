@@ -59,9 +59,12 @@ def run_alone(run: TrainingRun) -> bool:
         run.gradient = run.make_gradient(run.report_factor)
         run.module.train()  # a step that is captured keeps the mode it was captured in
         with default_generators(run), threads(choose_threads(run)):
-            run_epoch, losses = _epoch_runner(run), epochs(run)
+            run_epoch, losses = None, epochs(run)
             next(losses)
             while True:
+                if run.resize() or run_epoch is None:
+                    run_epoch = None  # what it has captured is let go first
+                    run_epoch = _epoch_runner(run)
                 losses.send(float(run_epoch(run)))
     except StopIteration as end:
         return end.value

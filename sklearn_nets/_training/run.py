@@ -80,6 +80,8 @@ class TrainingRun:
         Initial learning rate.
     schedule : callable(step) -> float
         Factor on it.
+    resizing : callable(epoch) -> (callable(X, y) -> (X, y) or None), optional
+        What brings an epoch's images to the size that they are trained at.
     alpha : float
         Strength of the L2 penalty.
     report_factor : float
@@ -101,6 +103,7 @@ class TrainingRun:
     progress: Progress
     learning_rate: float = 0.001
     schedule: Callable[[int], float] = field(default_factory=Constant)
+    resizing: Callable[[int], Callable | None] | None = None
     alpha: float = 0.0
     report_factor: float = 1.0
     eval_set: EvalSet | None = None
@@ -133,6 +136,13 @@ class TrainingRun:
             self.module, loss, alpha, report_factor, augment=augment,
             autocast_dtype=self.net.autocast_dtype,
         )  # fmt: skip
+
+    def resize(self) -> bool:
+        """Give the next epoch's images their size; whether it is another than before."""
+        if self.resizing is None:
+            return False
+        before, self.gradient.resize = self.gradient.resize, self.resizing(self.epoch)
+        return self.gradient.resize != before
 
     def next_scalars(self, n: int) -> np.ndarray:
         """What changes from step to step, for the next n steps, which count as taken."""

@@ -134,6 +134,9 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
     test_time_augment: bool = parameter(
         False, [Options(bool, {False})], "Only False: boxes of mirror images are not averaged."
     )
+    progressive_resizing: bool = parameter(
+        False, [Options(bool, {False})], "Only False: detectors see images of full size."
+    )
     max_iter: int = parameter(40, [POSITIVE_INT], "Number of epochs, passes over the data.")
 
     _predict_batch_size: ClassVar[int] = 32

@@ -87,6 +87,7 @@ class ResidualCNN(DataDependentInit, Backbone):
         side, stride = min(size), stem_stride(size)
         kernel_size = tuple(min(max(2, stride), s) for s in size)
         self.stem = WhitenedConv2d(in_channels, kernel_size, stride)
+        self.size_multiple = 4 * stride  # of the sides of smaller training images
         width, stages = self.stem.out_channels, []
         for i, out_channels in enumerate(channels):
             stages.append(ResidualStage(width, out_channels, depth, pool=side >= SMALL or i > 0))

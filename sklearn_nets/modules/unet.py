@@ -67,14 +67,14 @@ class UNet(nn.Module):
             convolution(fine + coarse, fine) for fine, coarse in pairwise(channels)
         )
         self.head = nn.Conv2d(channels[0], n_outputs, 1)
-        self.multiple = 2 ** len(channels)
+        self.size_multiple = 2 ** len(channels)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, X):
         """Raw outputs, (n, n_outputs, height, width), of X, (n, in_channels, height, width)."""
         height, width = X.shape[2:]
         # two pixels a side at least on the coarsest map: one alone has no variance to norm by
-        x = pad_to_multiple(X, self.multiple, at_least=2 * self.multiple)
+        x = pad_to_multiple(X, self.size_multiple, at_least=2 * self.size_multiple)
         maps = []
         for stage in self.encoder:
             x = stage(x)

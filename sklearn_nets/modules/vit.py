@@ -158,10 +158,9 @@ class ConvTokenizer(DataDependentInit, nn.Module):
         kernel = max(2, stride)
         self.stem = WhitenedConv2d(in_channels, (kernel, kernel), stride, bias=False)
         in_channels, size_after = self.stem.out_channels, [math.ceil(s / stride) for s in size]
-        # below and to the right: as many places as strides, also of an image of one pixel
-        self.padding = [(a - 1) * stride + kernel - s for a, s in zip(size_after, size)]
         n_pools = max(0, math.ceil(math.log2(max(size_after) / MAX_GRID)))
-        self.grid = tuple(math.ceil(side / 2**n_pools) for side in size_after)
+        self.stride = stride * 2**n_pools
+        self.grid = self.grid_of(*size)
         layers, n_convs = [], max(1, n_pools)
         for i in range(n_convs):
             out_channels = max(embed_dim // 2 ** (n_convs - 1 - i), min(16, embed_dim))
@@ -179,12 +178,18 @@ class ConvTokenizer(DataDependentInit, nn.Module):
         """Whiten the stem by standardized images X, (n, in_channels, height, width)."""
         self.stem.whiten(self._pad(X), weight)
 
+    def grid_of(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the tokens of an image of this size."""
+        return math.ceil(height / self.stride), math.ceil(width / self.stride)
+
     def forward(self, X):
         """Tokens, (n, tokens, embed_dim), of X, (n, in_channels, height, width)."""
         return self.layers(F.gelu(self.stem(self._pad(X)))).flatten(2).transpose(1, 2)
 
     def _pad(self, X):
-        bottom, right = self.padding
+        # below and to the right: as many places as strides, also of an image of one pixel
+        (kernel, _), (stride, _) = self.stem.kernel_size, self.stem.stride
+        bottom, right = ((math.ceil(s / stride) - 1) * stride + kernel - s for s in X.shape[2:])
         return F.pad(X, (0, right, 0, bottom))
 
 
@@ -231,10 +236,13 @@ class PatchTokenizer(nn.Module):
 class VisionTransformer(DataDependentInit, Backbone):
     """An image becomes tokens, pre-norm blocks mix them, one vector is classified.
 
+    Where convolutions make the tokens, images may have other sizes than `in_shape`: the positions
+    are interpolated.
+
     Parameters
     ----------
     in_shape : (int, int, int)
-        Channels, height and width of every image.
+        Channels, height and width of the images it is built for.
     n_outputs : int
     patch_size : int, (int, int) or "auto", default="auto"
         Height and width of a patch in pixels; with "auto" small convolutions make the tokens.
@@ -294,6 +302,8 @@ class VisionTransformer(DataDependentInit, Backbone):
         else:
             self.tokenizer = PatchTokenizer(in_channels, embed_dim, size, patch_size)
         self.pool = pool
+        # of the sides of smaller training images; patches bear one size only
+        self.size_multiple = self.tokenizer.stride if patch_size == "auto" else None
         # learned, but from a start that knows neighbors: small data cannot teach the grid
         self.position = nn.Parameter(0.5 * _sine_positions(self.tokenizer.grid, embed_dim))
         if pool == "token":
@@ -313,7 +323,7 @@ class VisionTransformer(DataDependentInit, Backbone):
 
     def forward_features(self, X):
         """The pooled tokens, (n, embed_dim), of X, (n, channels, height, width)."""
-        x = self.tokenizer(X) + self.position  # (n, tokens, embed_dim)
+        x = self.tokenizer(X) + self._positions(X)  # (n, tokens, embed_dim)
         if self.pool == "token":
             x = torch.cat([self.token.expand(len(x), 1, -1), x], dim=1)
         x = self.norm(self.blocks(x))
@@ -322,6 +332,14 @@ class VisionTransformer(DataDependentInit, Backbone):
         if self.pool == "mean":
             return x.mean(1)
         return (self.attention(x).softmax(1) * x).sum(1)
+
+    def _positions(self, X):
+        """What is added to each token of X, (tokens, embed_dim)."""
+        grid = self.tokenizer.grid
+        if self.size_multiple is None or (now := self.tokenizer.grid_of(*X.shape[2:])) == grid:
+            return self.position
+        maps = self.position.T.reshape(1, -1, *grid)
+        return F.interpolate(maps, now, mode="bilinear").flatten(2)[0].T
 
     def get_classifier(self):
         """The linear layer."""
