@@ -174,13 +174,21 @@ def table(results: list[dict]) -> list[str]:
             lines.append(f"| {data} | {what} | not measured | | | |")
             continue
         scores = [r["score"] for r in runs]
-        each = ", ".join(f"{r['seed']}: {r['score']:.4f}" for r in runs)
+        each = ", ".join(
+            f"{r['seed']}: {r['score']:.4f}{'*' * r.get('whole_images', False)}" for r in runs
+        )
         seconds = mean(r["cpu_seconds"] for r in runs)
         # runs of one thread are made beside others: their seconds mean nothing
         alone = [r for r in runs if r.get("alone", r["threads"] == 2) and r.get("fit_seconds")]
         fit = "; ".join(f"{r['fit_seconds']:.3g} s, {r['processor']}" for r in alone)
         lines.append(f"| {data} | {what} | {mean(scores):.4f} | {each} | {seconds:.0f} | {fit} |")
+    if any(r.get("whole_images") for r in results):
+        lines += ["", "\\* before `progressive_resizing`: whole images from the first epoch on."]
     return lines
+
+
+def _is(result, name, seed) -> bool:
+    return (result["name"], result["seed"]) == (name, seed)
 
 
 def main(argv=None) -> int:
@@ -197,7 +205,7 @@ def main(argv=None) -> int:
     where = torch.cuda.get_device_name() if gpu else processor()
     for seed in arguments.seeds:
         for name in arguments.names or ROWS:
-            if any((r["name"], r["seed"]) == (name, seed) for r in load(path)):
+            if any(_is(r, name, seed) and not r.get("whole_images") for r in load(path)):
                 continue
             start, cpu = time.perf_counter(), time.process_time()
             score, fit_seconds = ROWS[name][2](seed)
@@ -210,7 +218,8 @@ def main(argv=None) -> int:
             }  # fmt: skip
             path.parent.mkdir(exist_ok=True)
             # read again: another process may have added its own
-            path.write_text(json.dumps([*load(path), result], indent=1) + "\n")
+            others = [r for r in load(path) if not _is(r, name, seed)]
+            path.write_text(json.dumps([*others, result], indent=1) + "\n")
             print(f"{name}, random_state={seed}: {score:.4f}, fit {fit_seconds} s", flush=True)
     from .run import write_report
 

@@ -1,6 +1,7 @@
 """The command line, with small line-ups in place of the real ones."""
 
 import builtins
+import re
 
 import numpy as np
 import pytest
@@ -59,6 +60,7 @@ def small(monkeypatch):
     makers = {"digits": digits, "scenes": scenes, "boxes": boxes}
     jobs = {name: (title, makers[name], show) for name, (title, _, show) in compare.JOBS.items()}
     monkeypatch.setattr(compare, "JOBS", jobs)
+    monkeypatch.setattr(compare, "AT_A_TIME", {})  # processes take seconds to start
     return asked
 
 
@@ -100,6 +102,23 @@ def test_compare_digits_prints_tables_and_writes_a_page(small, tmp_path, capsys,
     assert ("┃" in out) == rich
     accuracies = [word for word in out.split() if word.startswith("0.")]
     assert all(a in page.read_text(encoding="utf-8") for a in accuracies)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_folds_in_several_processes(small, asked, tmp_path, capsys, monkeypatch):
+    page, arguments = tmp_path / "page.html", ["--jobs", "2"]
+    if not asked:  # the digits take the cores that there are, and no more
+        monkeypatch.setattr(compare, "AT_A_TIME", {"digits": 4})
+        monkeypatch.setattr(compare.joblib, "cpu_count", lambda: 2)
+        arguments = ["--device", "cpu"]
+    command = ["compare", "digits", "--folds", "2", "--output", str(page)]
+    assert cli.main([*command, *arguments]) == 0
+    together = capsys.readouterr().out
+    assert "2 fits at a time" in page.read_text(encoding="utf-8")
+    assert cli.main([*command, "--jobs", "1"]) == 0
+    assert "at a time" not in page.read_text(encoding="utf-8")
+    accuracy = re.compile(r"Bayes\D+(0\.\d+ ± 0\.\d+)")
+    assert accuracy.search(together)[1] == accuracy.search(capsys.readouterr().out)[1]
 
 
 @pytest.mark.parametrize("folds", [[], ["--folds", "2"]])

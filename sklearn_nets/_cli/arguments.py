@@ -8,6 +8,7 @@ from tempfile import TemporaryFile
 
 from .. import __version__
 
+AT_A_TIME = {"digits": 4}  # processes at most: these nets have a thread each, and many folds
 HELD_OUT = ("scenes", "boxes")  # a third to test on: one net takes as long as all folds of digits
 FOLDS = 5
 
@@ -97,6 +98,12 @@ def _add_run_options(group) -> None:
         default="auto",
         help="where nets compute: cpu, cuda, mps, ... (default: %(default)s, the fastest)",
     )
+    group.add_argument(
+        "--jobs", "-j", type=_integer(1, 1024), metavar="N",
+        help="processes that fit at a time; times then include what they take from each other "
+        "(default: 1; the built-in digits, on a CPU, one for each core, at most "
+        f"{AT_A_TIME['digits']})",
+    )  # fmt: skip
     group.add_argument(
         "--output", "--out", "-o",
         type=_writable, default="comparison.html", metavar="FILE",

@@ -7,10 +7,13 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import joblib
+
+from .._utils.device import resolve_device
 from ..comparison import Comparison, _html, _tables, compare
 from ..line_up import MODELS, set_device
 from . import line_ups
-from .arguments import FOLDS, HELD_OUT
+from .arguments import AT_A_TIME, FOLDS, HELD_OUT
 from .read_data import Job, read_job
 
 # name -> title, data with its line-up, and pictures of the data (digits are ink on white paper)
@@ -35,7 +38,7 @@ def run(arguments) -> int:
                     job.y,
                     random_state=arguments.seed,
                     progress=not arguments.quiet,
-                    **job.options,
+                    **{"n_jobs": arguments.jobs, **job.options},
                 )
             except ValueError as error:
                 # every estimator failed
@@ -53,6 +56,13 @@ def run(arguments) -> int:
     if any(result.left_out for result in results):
         return 130
     return int(any(result.failures for result in results))
+
+
+def _n_jobs(arguments, data: str) -> int | None:
+    """How many processes fit at a time."""
+    if arguments.jobs is None and resolve_device(arguments.device).type == "cpu":
+        return min(AT_A_TIME.get(data, 1), joblib.cpu_count())
+    return arguments.jobs
 
 
 def _jobs(arguments) -> Iterator[Job]:
@@ -93,11 +103,13 @@ def _built_in(name, arguments) -> Job:
             arguments.fail(f"none of the models {','.join(arguments.models)} is in {name}")
     if arguments.device != "auto":
         estimators = {n: set_device(e, arguments.device) for n, e in estimators.items()}
-    pictures = picture(X)
+    pictures, options = picture(X), {"n_jobs": _n_jobs(arguments, name)}
     if arguments.folds or name not in HELD_OUT:
-        return Job(title, estimators, X, y, {"cv": arguments.folds or FOLDS}, pictures)
-    n = 2 * len(X) // 3
-    return Job(title, estimators, X[:n], y[:n], {"test": (X[n:], y[n:])}, pictures)
+        options["cv"] = arguments.folds or FOLDS
+    else:
+        n = 2 * len(X) // 3
+        X, y, options["test"] = X[:n], y[:n], (X[n:], y[n:])
+    return Job(title, estimators, X, y, options, pictures)
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from joblib import effective_n_jobs
 from sklearn.utils import check_consistent_length, indexable
 
 from .._utils.array_api import to_numpy
@@ -160,7 +161,7 @@ def compare(
         problem, X, cv=cv, test_size=test_size, repeats=repeats, groups=groups,
         random_state=random_state,
     )  # fmt: skip
-    provenance = describe_run(design.description)
+    provenance = describe_run(design.description, effective_n_jobs(n_jobs))
     keeper = None
     if checkpoint is not None:
         keeper = Checkpoint(checkpoint, problem, X)

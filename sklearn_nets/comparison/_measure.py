@@ -168,7 +168,7 @@ def read_curves(model) -> dict[str, list[float]]:
     return curves
 
 
-def describe_run(folds: str) -> dict[str, str]:
+def describe_run(folds: str, n_jobs: int) -> dict[str, str]:
     """When, on which folds, where and with what a comparison is made."""
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores"
     torch = sys.modules.get("torch")
@@ -179,9 +179,12 @@ def describe_run(folds: str) -> dict[str, str]:
         for name in ("sklearn_nets", "sklearn", "torch", "skorch", "numpy", "pandas")
         if hasattr(sys.modules.get(name), "__version__")
     ]
-    return {
+    facts = {
         "date": datetime.now().astimezone().isoformat(" ", "seconds"),
         "folds": folds,
         "machine": machine,
         "versions": ", ".join(versions),
     }
+    if n_jobs > 1:
+        facts["parallel"] = f"{n_jobs} fits at a time; times include what they take from each other"
+    return facts
