@@ -133,6 +133,16 @@ def test_search_survives_outliers_and_cancellation(spoil, dtype):
         assert_array_equal(indices, where)
 
 
+@pytest.mark.parametrize("types", [("f4", "f8"), ("f8", "f4"), ("i8", "f4"), ("f4", "i8")])
+def test_search_of_two_types_far_from_zero(types):
+    """Both are shifted by the same, though one type rounds it."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 20)) + 1e7 + 1e6 * rng.normal(size=20)
+    Q = X[:200] + rng.normal(size=(200, 20))
+    X, Q = (torch.from_numpy(a.astype(t)) for a, t in zip((X, Q), types))
+    assert_array_equal(nearest(X, Q, 3)[0], brute(X, Q, 3)[0])
+
+
 def test_every_possible_neighbor_is_measured_where_no_filter_can_tell(monkeypatch):
     asked, measure = [], _search._rank_all_possible
     monkeypatch.setattr(
@@ -195,14 +205,14 @@ def test_reduced_matmul_precision_changes_nothing(filtered):
 def test_memory_is_bounded(monkeypatch):
     """No tensor of the search is as large as the matrix of distances."""
     largest = 0
-    product = _search._product
+    product = _search.product
 
     def watch(a, b, out):
         nonlocal largest
         largest = max(largest, out.numel())
         return product(a, b, out=out)
 
-    monkeypatch.setattr(_search, "_product", watch)
+    monkeypatch.setattr(_search, "product", watch)
     nearest(torch.rand(70_000, 2), torch.rand(300, 2), 1)
     assert 0 < largest <= 2**21 + 128 * _search.TILE < 70_000 * 300
 

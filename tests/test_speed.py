@@ -178,10 +178,10 @@ def test_training_data_is_not_copied(dtype):
 
 def test_searches_and_solvers_take_few_passes(monkeypatch):
     products = []
-    product = _search._product
+    product = _search.product
     monkeypatch.setattr(
         _search,
-        "_product",
+        "product",
         lambda a, b, out: products.append(out.numel()) or product(a, b, out=out),
     )
     rng = np.random.RandomState(0)

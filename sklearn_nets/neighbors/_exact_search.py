@@ -10,12 +10,20 @@ whose lower bound is not above the k-th distance found so far.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from .._utils.device import parallel_map
+from ._distances import (
+    TILE,
+    product,
+    rank_candidates,
+    rank_pairs,
+    shift,
+    sum_error,
+    underflow_error,
+)
+from ._projected_search import nearest_by_components
 
-TILE = 16  # distances of which only the minimum is looked at first
 WIDE = 256  # features from which on products outweigh the choice of candidates
 EXTRA_CANDIDATES = 3  # kept beyond k, so that the k nearest can be certified; twice as many if wide
 TIE = 1e-12  # squared distances that differ by less of themselves may count as equal
@@ -45,12 +53,6 @@ def nearest(X: torch.Tensor, Q: torch.Tensor, k: int) -> tuple[torch.Tensor, tor
     indices : tensor of shape (n_queries, k), int64
         Rows of `X`.
 
-    References
-    ----------
-    A sum of d products errs by at most d·u / (1 - d·u) times the product of the norms, in any order
-    of summation, u being half the spacing of numbers at 1: N. J. Higham, "Accuracy and Stability of
-    Numerical Algorithms", 2nd ed., section 3.1.
-
     Examples
     --------
     >>> X = torch.tensor([[0.0], [1.0], [3.0]])
@@ -61,6 +63,10 @@ def nearest(X: torch.Tensor, Q: torch.Tensor, k: int) -> tuple[torch.Tensor, tor
     # Distances do not depend on the origin, rounding errors do: take it from among the points, and
     # the median, which no outlier moves away from them.
     origin = X[:: max(1, len(X) // 256)].double().median(0).values
+    if Q.dtype == torch.float32:  # both must be shifted by the same
+        origin = origin.float().double()
+    if X.device.type == "cpu" and (found := nearest_by_components(X, Q, k, origin)) is not None:
+        return found
     share = -(-len(Q) // torch.get_num_threads()) if X.device.type == "cpu" else len(Q)
     pieces = Q.split(max(1, min(MAX_QUERIES, share)))
     found = parallel_map(lambda q: _nearest(X, q, k, origin), pieces, X.device)
@@ -77,7 +83,7 @@ def _nearest(X, Q, k, origin):
         if len(uncertified) and (dtype == torch.float64 or _float32_is_float32()):
             q = Q[uncertified] if len(uncertified) < len(Q) else Q
             candidates, bound = _filter_candidates(X, q, k, origin, dtype)
-            distances[uncertified], indices[uncertified] = _rank(X, q, candidates, k)
+            distances[uncertified], indices[uncertified] = rank_candidates(X, q, candidates, k)
             # no distance is below 0; written so that NaN certifies nothing
             farthest = distances[uncertified, -1] * (1 if dtype == torch.float32 else 1 - TIE)
             uncertified = uncertified[~(farthest <= bound.clamp(min=0))]
@@ -128,7 +134,7 @@ class _LowerBounds:
     def __iter__(self):
         X, Q, origin, dtype = self.X, self.Q, self.origin, self.dtype
         n, d = X.shape
-        error = 1.1 * (d + 8) * torch.finfo(dtype).eps / 2
+        error = sum_error(d, dtype)
         rows, size = _block_shape(n, d, X.device)
         columns = -(-(d + 1) // 4) * 4  # of the product; not a multiple of 4 costs twice the time
         A = torch.zeros(len(Q), columns, dtype=dtype, device=X.device)
@@ -136,28 +142,19 @@ class _LowerBounds:
         D = torch.empty(rows, size, dtype=dtype, device=X.device)
 
         # A @ B.T = |x|² - 2·q·x, and errs by error·(3·|x|² + |q|²) at most: |x|²'s part goes into B
-        norms = _shift(Q, origin, out=A[:, :d]).double()
-        self.offset = (1 - error) * norms - (d + 8) * 2.0**-124  # against underflow
+        norms = shift(Q, origin, out=A[:, :d]).double()
+        self.offset = (1 - error) * norms - underflow_error(d)
         self.max_norm = norms.amax()
         A[:, :d] *= -2
         A[:, d] = 1
         for start in range(0, n, size):
             b = B[: min(size, n - start)]
-            norms = _shift(X[start : start + size], origin, out=b[:, :d])
+            norms = shift(X[start : start + size], origin, out=b[:, :d])
             self.max_norm = torch.maximum(self.max_norm, norms.amax())
             B[:, d] = torch.inf
             b[:, d] = norms * (1 - 3 * error)
             B[len(b) :, :d] = 0
-            yield start, (_product(a, B.T, out=D[: len(a)]) for a in A.split(rows))
-
-
-def _product(A, B, out):
-    """`torch.mm`; on the host by numpy's BLAS, which was up to 1.5 times as fast."""
-    if out.device.type != "cpu":
-        return torch.mm(A, B, out=out)
-    with np.errstate(all="ignore"):  # what overflows is noticed, and searched in another way
-        np.matmul(A.numpy(), B.numpy(), out=out.numpy())
-    return out
+            yield start, (product(a, B.T, out=D[: len(a)]) for a in A.split(rows))
 
 
 def _block_shape(n, d, device):
@@ -167,21 +164,6 @@ def _block_shape(n, d, device):
         size = 2**28 // rows
     blocks = -(-n // size)
     return rows, -(-n // (blocks * TILE)) * TILE
-
-
-def _chunk_size(device):
-    """Coordinates measured at a time: as many as fit in a cache, or enough to fill a GPU."""
-    return 2**18 if device.type == "cpu" else 2**26
-
-
-def _shift(points, origin, out):
-    """Write points - origin to out, each number rounded once; return the squared norms."""
-    if points.dtype == torch.float32:
-        origin = origin.float()
-    else:
-        points = points.double()
-    torch.sub(points, origin, out=out)
-    return torch.linalg.vecdot(out, out)
 
 
 def _smallest(D, k):
@@ -195,20 +177,6 @@ def _smallest(D, k):
     within = D.gather(2, near[:, None].expand(-1, TILE, -1)).flatten(1)
     values, order = within.topk(k, largest=False, sorted=False)
     return values, order // k * tiles + near.gather(1, order % k)
-
-
-def _rank(X, Q, candidates, k):
-    """Return the k nearest candidates of each query, of equals those that come first in X."""
-    candidates = candidates.sort(1).values
-    step = max(1, _chunk_size(X.device) // (candidates.shape[1] * X.shape[1]))
-    distances = torch.cat(
-        [
-            (X[c].double() - q.double()[:, None]).square_().sum(2)
-            for c, q in zip(candidates.split(step), Q.split(step))
-        ]
-    )
-    distances, order = distances.sort(dim=1, stable=True)
-    return distances[:, :k], candidates.gather(1, order[:, :k])
 
 
 def _rank_all_possible(X, Q, limit, k, origin):
@@ -226,17 +194,4 @@ def _rank_all_possible(X, Q, limit, k, origin):
             query, point = (~far).nonzero(as_tuple=True)
             queries.append(query + first)
             points.append(point + start)
-    queries, points = torch.cat(queries), torch.cat(points)
-    step = max(1, _chunk_size(X.device) // X.shape[1])
-    distances = torch.cat(
-        [
-            (X[p].double() - Q[q].double()).square_().sum(1)
-            for q, p in zip(queries.split(step), points.split(step))
-        ]
-    )
-    # by query, then by distance, then by point: the pairs of a query come in order of points
-    order = distances.argsort(stable=True)
-    order = order[queries[order].argsort(stable=True)]
-    firsts = torch.searchsorted(queries[order], torch.arange(len(Q), device=X.device))
-    chosen = order[firsts[:, None] + torch.arange(k, device=X.device)]
-    return distances[chosen], points[chosen]
+    return rank_pairs(X, Q, torch.cat(points), torch.cat(queries), k)
