@@ -138,8 +138,8 @@ def test_masks_go_along(dtype):
 def test_masks_of_a_net_shrink_with_the_images():
     scenes = make_digit_scenes(8, random_state=0)
     settings = {"channels": (4, 8), "max_iter": 4, "augment": None, "random_state": 0}
-    grown = SegmentationNet(**settings).fit(scenes.images, scenes.masks)
-    plain = SegmentationNet(progressive_resizing=False, **settings).fit(scenes.images, scenes.masks)
+    grown = SegmentationNet(progressive_resizing=True, **settings).fit(scenes.images, scenes.masks)
+    plain = SegmentationNet(**settings).fit(scenes.images, scenes.masks)
     assert grown.predict(scenes.images).shape == scenes.masks.shape
     assert grown.loss_curve_[0] != plain.loss_curve_[0]
     assert np.isfinite(grown.loss_curve_).all()

@@ -71,7 +71,9 @@ def scenes(random_state: int = 0, n_samples: int = 240):
         "kNN": PixelClassifier(KNeighborsClassifier(), **pixels),
         "linear SVM": PixelClassifier(svm, **pixels),
         # smaller and sooner done than the defaults, for the sake of those who wait
-        "SegmentationNet": SegmentationNet((32, 64, 128), max_iter=32, random_state=random_state),
+        "SegmentationNet": SegmentationNet(
+            (32, 64, 128), max_iter=32, progressive_resizing=True, random_state=random_state
+        ),
     }
     data = make_digit_scenes(n_samples, random_state=random_state)
     return estimators, data.images, np.array(data.class_names)[data.masks]

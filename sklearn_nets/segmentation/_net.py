@@ -128,6 +128,11 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         where tiles overlap by a quarter; None takes images as a whole.""",
     )  # fmt: skip
 
+    progressive_resizing: bool = parameter(
+        False, ["boolean"],
+        """Whether images and masks are smaller in the first half of the epochs, as for the other
+        image nets. Saves a sixth of the time, and loses what is small: off by default.""",
+    )  # fmt: skip
     max_iter: int = parameter(40, [POSITIVE_INT], "Number of epochs, passes over the data.")
 
     _predict_batch_size: ClassVar[int] = 32
