@@ -78,10 +78,11 @@ class Net(skorch.NeuralNet):
         """
         if self.module_.training:
             self.module_.eval()
-        if next(self.module_.parameters()).device.type != "cpu":
+        if torch.device(self.device).type != "cpu":
             batch_size *= ACCELERATOR_BATCH_FACTOR
-        for start in range(0, X.shape[0], batch_size):
-            batch = X[start : start + batch_size]
+        n = X.shape[0]
+        for start in range(0, n, batch_size):
+            batch = X if n <= batch_size else X[start : start + batch_size]
             with torch.no_grad():
                 z = self.infer(batch, through)
             yield z

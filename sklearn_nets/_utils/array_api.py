@@ -23,6 +23,8 @@ def from_array_api(X):
 
     Tensors come out detached: nothing is differentiated by the data.
     """
+    if isinstance(X, np.ndarray):
+        return X
     if is_array_api(X):
         return torch.from_dlpack(X)
     if not is_tensor(X):
@@ -48,15 +50,7 @@ def to_tensor(X, device: torch.device, dtype: torch.dtype | None = None) -> torc
     """
     X = from_array_api(X)
     if not is_tensor(X):
-        X = X.toarray() if issparse(X) else np.asarray(X)
-        if any(stride < 0 for stride in X.strides) or not X.dtype.isnative:
-            # not ascontiguousarray, which keeps a negative stride on an axis of length one
-            X = np.array(X, dtype=X.dtype.newbyteorder("="), order="C")
-        if X.dtype == np.longdouble:
-            X = X.astype(np.float64)  # torch has no more
-        if not X.flags.writeable:
-            X = _as_writeable(X)
-        X = torch.from_numpy(X)
+        X = _share_memory(X.toarray() if issparse(X) else np.asarray(X))
     if device.type == "mps" and dtype is None and X.dtype == torch.float64:
         dtype = torch.float32  # all that Apple's GPUs know
     return X.to(device=device, dtype=dtype)
@@ -105,6 +99,18 @@ def namespace_and_device(X) -> tuple[str, str]:
     if is_array_api(X):
         return X.__array_namespace__().__name__, str(X.device)
     return "numpy", "cpu"
+
+
+def _share_memory(X: np.ndarray) -> torch.Tensor:
+    """The array as a tensor, a copy only where torch cannot read it."""
+    if not X.flags.writeable:
+        X = _as_writeable(X)
+    try:
+        return torch.from_numpy(X)
+    except (TypeError, ValueError):  # tried first, for small data most of its time
+        # not ascontiguousarray, which keeps a negative stride on an axis of length one
+        X = np.array(X, dtype=X.dtype.newbyteorder("="), order="C")
+        return torch.from_numpy(X.astype(np.float64) if X.dtype == np.longdouble else X)
 
 
 def _as_writeable(X: np.ndarray) -> np.ndarray:

@@ -125,7 +125,7 @@ def check_finite(estimator, X):
 
 def check_range(X, dtype: str) -> None:
     """Refuse float64 values that a net of a narrower type would read as infinite."""
-    if dtype == "float64" or str(X.dtype).rpartition(".")[2] != "float64":
+    if dtype == "float64" or X.dtype != (torch.float64 if is_tensor(X) else np.float64):
         return
     values = X.data if issparse(X) else X
     # no abs, which would be a second X

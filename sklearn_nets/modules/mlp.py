@@ -89,9 +89,11 @@ class MLP(nn.Module, ManualGradient):
         if multiplies_by_numpy(X):
             # torch's threads, if it has more than one, would compete with numpy's for the cores
             with threads(1) if len(X) > 1 else nullcontext():
+                X = X.detach().numpy()
                 for layer in hidden:
-                    X = activate(_linear_by_numpy(layer, X))
-                return _linear_by_numpy(last, X)
+                    X = _linear_by_numpy(layer, X)
+                    activate(torch.from_numpy(X))  # in place
+                return torch.from_numpy(_linear_by_numpy(last, X))
         for layer in hidden:
             X = activate(layer(X))
         # outputs first: few outputs make a product of few columns slow, and a softmax too
@@ -107,8 +109,9 @@ def multiplies_by_numpy(X) -> bool:
 
 
 def _linear_by_numpy(layer, X):
-    product = X.detach().numpy() @ layer.weight.detach().numpy().T
-    return torch.from_numpy(product).add_(layer.bias)
+    product = X @ layer.weight.detach().numpy().T
+    product += layer.bias.detach().numpy()
+    return product
 
 
 class MLPGradient:
