@@ -74,10 +74,11 @@ def test_answer_of_the_plain_search(small, answers, types, k):
     assert all(answer is not None for answer in answers)
 
 
-@pytest.mark.parametrize("n", [1999, 1400, 701, 700, 690])
-def test_blocks_of_any_length(small, answers, n):
+@pytest.mark.parametrize(("n", "k"), [(1999, 3), (1400, 3), (701, 3), (700, 9), (690, 3), (62, 19)])
+def test_blocks_of_any_length(small, answers, monkeypatch, n, k):
+    monkeypatch.setattr(projected, "MAX_SHARE", 1.0)
     X, Q = few_factors(n)
-    assert_same(nearest(X, Q, 3), plain(X, Q, 3))
+    assert_same(nearest(X, Q, k), plain(X, Q, k))
     assert answers[0] is not None
 
 

@@ -3,8 +3,8 @@
 The projections of two points onto principal components are no farther apart than the points. Where
 features say much the same, as the pixels of images do, few points come as near to a query in a
 hundred components as its neighbors do in all features; only these are compared as a whole. What is
-ruled out is out for certain: every bound allows for the rounding errors that it may have. The
-answer is that of the plain search, to the bit.
+ruled out is out for certain: every bound allows for the rounding errors that it may have. What is
+left is measured in float64, coordinate by coordinate.
 """
 
 from __future__ import annotations
@@ -242,6 +242,7 @@ class _Search:
             self._measure_first(X, bounds, minima, some)
             limit = (1 + SHRINKAGE) * self.nearest[some, -1] - self.offsets[some]
             limit = torch.nextafter(limit.float(), torch.tensor(torch.inf))
+            limit.clamp_(max=torch.finfo(torch.float32).max)  # rows past the end are beyond it
             query, column = (minima <= limit[:, None]).nonzero(as_tuple=True)
             part, pair = (bounds[query, :, column] <= limit[query, None]).T.nonzero(as_tuple=True)
             cuts = torch.searchsorted(part, torch.arange(1, TILE)).tolist()
