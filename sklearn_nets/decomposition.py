@@ -15,7 +15,9 @@ from ._base.image_nets import check_channels
 from ._base.parameters import NOT_NEGATIVE, POSITIVE_INT, net_class, parameter
 from ._base.reconstruction import Reconstruction, count_components, reconstruction_statistics
 from ._base.rows_or_images import RowsOrImagesMixin
-from ._utils.array_api import convert_like, from_array_api, to_numpy, to_tensor
+from ._training.threads import choose_prediction_threads
+from ._utils.array_api import concatenate, convert_like, from_array_api, to_numpy, to_tensor
+from ._utils.device import threads
 from ._utils.sklearn_compat import (
     Interval,
     StrOptions,
@@ -257,8 +259,10 @@ class Autoencoder(
             )
         dtype = self._precision.output_dtype(codes)
         codes = to_tensor(codes, module.mean.device, module.mean.dtype)
-        decoded = [module.decode(Z) for Z in codes.split(self._predict_batch_size)]
-        return convert_like(self._as_in_fit(torch.cat(decoded)).to(dtype), like=X)
+        with threads(choose_prediction_threads(self.net_, len(codes))):
+            decoded = (module.decode(Z) for Z in codes.split(self._predict_batch_size))
+            samples = self._as_in_fit(concatenate(decoded, len(codes))).to(dtype)
+        return convert_like(samples, like=X)
 
     def _as_in_fit(self, images):
         """Images, (n, channels, height, width), in the layout of the data of `fit`."""

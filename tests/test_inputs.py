@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from sklearn import config_context
+from sklearn import neural_network as reference
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import validate_data
 
 from sklearn_nets import (
     CNNClassifier,
@@ -20,7 +23,7 @@ from sklearn_nets import (
 )
 from sklearn_nets._base.masks import encode_masks, mask_classes
 from sklearn_nets._training.stopping import Progress
-from sklearn_nets._utils.array_api import to_tensor
+from sklearn_nets._utils.array_api import concatenate, to_tensor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X, Y = load_digits(return_X_y=True)
@@ -209,3 +212,72 @@ def test_names_of_other_libraries(net, name, meant):
         net(**{name: 1})
     with pytest.raises(TypeError, match="unexpected keyword argument 'other'$"):
         net(other=1)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint8, np.int64])
+def test_rows_pass_the_check_that_pass_scikit_learns(dtype):
+    """Plain arrays are not given to scikit-learn's check, which gives them back as they are."""
+    rng = np.random.RandomState(0)
+    rows = (100 * rng.rand(700, 5)).astype(dtype)  # their sum is beyond float16
+    net = MLPClassifier(max_iter=1, random_state=0).fit(rows, np.arange(700) % 2)
+    assert net._validate_data(rows, reset=False) is rows
+    assert validate_data(net, rows, reset=False) is rows
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda X: np.where(X.mean() < X, np.nan, X),
+        lambda X: np.where(X.mean() < X, np.inf, X),
+        lambda X: np.where(X.mean() < X, -np.inf, np.where(X.min() + 0.1 > X, np.inf, X)),
+        lambda X: X[:, :4],
+        lambda X: X[:0],
+        lambda X: X[:, :0],
+        lambda X: X[0],
+        lambda X: X.astype(complex),
+        lambda X: X.astype(str),
+        np.asmatrix,
+    ],
+)
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of the matrix
+@pytest.mark.filterwarnings("ignore:invalid value encountered in reduce")  # scikit-learn's own
+def test_rows_are_refused_as_by_scikit_learn(wrong):
+    X = np.random.RandomState(0).rand(30, 5)
+    models = [M(max_iter=1).fit(X, X[:, 0] > 0.5) for M in (MLPClassifier, reference.MLPClassifier)]
+    errors = []
+    for model in models:
+        with pytest.raises((ValueError, TypeError)) as caught:
+            model.predict(wrong(X))
+        errors.append((caught.type, str(caught.value)))
+    assert errors[0] == errors[1]
+
+
+def test_an_array_where_fit_saw_a_frame_warns_as_in_scikit_learn():
+    X = pd.DataFrame(np.random.RandomState(0).rand(30, 2), columns=["a", "b"])
+    net = MLPClassifier(max_iter=1).fit(X, X["a"] > 0.5)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        net.predict(X.to_numpy())
+    with pytest.raises(ValueError, match="feature names should match"):
+        net.predict(X.rename(columns={"a": "c"}))
+
+
+def test_assume_finite_lets_pass_what_is_not():
+    X = np.random.RandomState(0).rand(30, 2)
+    net = MLPClassifier(max_iter=1).fit(X, X[:, 0] > 0.5)
+    with config_context(assume_finite=True):
+        assert len(net.predict(np.full((3, 2), np.nan))) == 3
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool]
+)
+@pytest.mark.parametrize("shape", [(7,), (7, 3), (7, 2, 4, 5)])
+def test_parts_are_concatenated(shape, dtype):
+    whole = (10 * torch.rand(shape, generator=torch.Generator().manual_seed(0))).to(dtype)
+    for size in (1, 3, 7, 20):
+        parts = iter(whole.split(size))
+        found = concatenate(parts, len(whole))
+        assert found.dtype == dtype
+        assert torch.equal(found, whole)
+    turned = whole.transpose(0, -1)  # not contiguous
+    assert torch.equal(concatenate(turned.split(2), len(turned)), turned)

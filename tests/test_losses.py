@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.linear_model import (
@@ -339,3 +340,14 @@ def test_focal_loss_is_less_sure():
     )
     assert_allclose(exact, [0.7, 0.2, 0.1], atol=1e-4)
     assert 0.4 < flat[0] < 0.7
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_classes", [1, 2, 15, 16, 17, 300])
+def test_softmax_of_rows(n_classes, dtype):
+    z = torch.from_numpy(20 * np.random.RandomState(0).randn(50, n_classes)).to(dtype)
+    expected = softmax(z.double().numpy(), axis=1)
+    for layout in (z, z.t().contiguous().t(), torch.stack([z, z], 2)[:, :, 0]):
+        p = losses.softmax_of_rows(layout)
+        rtol, tiny = (1e-5, 1e-37) if dtype == torch.float32 else (1e-13, 0)  # below its least
+        assert_allclose(p.numpy(), expected, rtol=rtol, atol=tiny)

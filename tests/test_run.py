@@ -16,9 +16,19 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_valid
 from skorch.callbacks import Callback
 from torch.utils.flop_counter import FlopCounterMode
 
-from sklearn_nets import CNNClassifier, MLPClassifier, MLPRegressor, RandomFlipShift, ViTClassifier
+from sklearn_nets import (
+    Autoencoder,
+    CNNClassifier,
+    MLPClassifier,
+    MLPRegressor,
+    RandomFlipShift,
+    ViTClassifier,
+    decomposition,
+)
+from sklearn_nets._base import estimator as base_estimator
 from sklearn_nets._training.loop import train
 from sklearn_nets._training.threads import count_multiplications
+from sklearn_nets._utils.array_api import concatenate
 from sklearn_nets._utils.device import threads
 from sklearn_nets._utils.random import TorchRandom, draws_from_default
 
@@ -238,6 +248,43 @@ def test_small_nets_train_with_one_thread(estimator, data, one):
         estimator.set_params(max_iter=1, random_state=0, callbacks=[Threads()]).fit(data, Y)
         assert seen == [1 if one else min(2, joblib.cpu_count())]
         assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize(
+    ("estimator", "methods", "n_threads"),
+    [
+        (MLPClassifier(9), ("predict", "predict_proba", "predict_log_proba"), 1),
+        (Autoencoder(2), ("transform", "inverse_transform", "reconstruction_error"), 1),
+        (CNNClassifier((4, 8)), ("predict", "predict_proba"), 2),
+    ],
+)
+def test_numpys_threads_and_torchs_do_not_take_turns(estimator, methods, n_threads, monkeypatch):
+    """Where numpy multiplies, torch has one thread for all that comes between two products."""
+    seen = set()
+
+    def noted(parts, n):
+        def counted():
+            for part in parts:
+                seen.add(torch.get_num_threads())
+                yield part
+
+        return concatenate(counted(), n)
+
+    for module in (base_estimator, decomposition):
+        monkeypatch.setattr(module, "concatenate", noted)
+    data = X if n_threads == 1 else IMAGES
+    estimator.set_params(max_iter=1, random_state=0).fit(data, Y)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for method in methods:
+            seen.clear()
+            getattr(estimator, method)(data[:, :2] if method == "inverse_transform" else data)
+            assert seen == {n_threads}
+            assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any
 
+import torch
 from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
@@ -136,7 +137,8 @@ class ClassifierNet(ClassifierMixin, BaseNet):
         -------
         log_y_prob : ndarray or torch.Tensor of shape (n_samples, n_classes)
         """
-        return convert_like(self._probabilities(X, "predict_log_proba").log(), like=X)
+        log_y_prob = self._probabilities(X, "predict_log_proba", torch.log_)
+        return convert_like(log_y_prob, like=X)
 
     @available_if(_gives_no_probabilities)
     def decision_function(self, X):

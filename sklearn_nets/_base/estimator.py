@@ -17,7 +17,16 @@ from .._training.lbfgs import train_lbfgs
 from .._training.loop import train
 from .._training.rendezvous import current_rendezvous
 from .._training.run import TrainingRun
-from .._utils.array_api import from_array_api, is_tensor, namespace_and_device, to_numpy, to_tensor
+from .._training.threads import choose_prediction_threads
+from .._utils.array_api import (
+    concatenate,
+    from_array_api,
+    is_tensor,
+    namespace_and_device,
+    to_numpy,
+    to_tensor,
+)
+from .._utils.device import threads
 from .._utils.sklearn_compat import check_is_fitted, fit_context
 from .._utils.validation import check_range
 from .callbacks import EstimatorCallbacks
@@ -137,9 +146,11 @@ class TrainableNet(Preparation, CallbackSupportMixin, BaseEstimator):
         if not issparse(data):
             data = to_tensor(data, data.device if is_tensor(data) else torch.device("cpu"))
         dtype = self._precision.output_dtype(data)
-        parts = [decode(z, dtype) for z in self._forward_batches(data, through)]
-        answer = parts[0] if len(parts) == 1 else torch.cat(parts)
-        answer = answer.to(dtype) if answer.is_floating_point() else answer
+        n = data.shape[0]
+        with threads(choose_prediction_threads(self.net_, n)):
+            parts = (decode(z, dtype) for z in self._forward_batches(data, through))
+            answer = concatenate(parts, n)
+            answer = answer.to(dtype) if answer.is_floating_point() else answer
         return answer.cpu() if answer.device.type == "mps" else answer  # mps knows no float64
 
     def _forward_batches(self, data, through=None):
@@ -251,8 +262,15 @@ class BaseNet(TrainableNet):
         arrays = (to_numpy(a) for a in (y, self.predict(X), sample_weight))
         return self._task.score(*arrays)
 
-    def _probabilities(self, X, method):
-        """The loss's activation, one column or map for each class, in the type of the answer."""
+    def _probabilities(self, X, method, function: Callable = lambda p: p):
+        """The loss's activation, one column or map for each class, in the type of the answer.
+
+        `function` is applied to them.
+        """
         check_is_fitted(self, "net_")
         activation, columns = self.net_.criterion_.activation, self._task.probabilities
-        return self._forward(X, lambda z, dtype: columns(activation(z.to(dtype))), method)
+
+        def decode(z, dtype):
+            return function(columns(activation(z.to(dtype))))
+
+        return self._forward(X, decode, method)

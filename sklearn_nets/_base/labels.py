@@ -127,7 +127,7 @@ class Binary(Classification):
         return z > 0 if len(self.classes) > 1 else torch.zeros_like(z, dtype=torch.bool)
 
     def decode(self, prediction, like):
-        return decode_labels(self.classes, prediction[:, 0].long(), like)
+        return decode_labels(self.classes, prediction[:, 0], like)
 
     def probabilities(self, p):
         return torch.cat([1 - p, p], dim=1)
@@ -158,10 +158,9 @@ class Multilabel(Classification):
         return y.astype(bool)
 
     def predict(self, z):
-        return z > 0
+        return (z > 0).long()
 
     def decode(self, prediction, like):
-        prediction = prediction.long()
         return csr_matrix(to_numpy(prediction)) if self.sparse else convert_like(prediction, like)
 
     def weights_of_classes(self, class_weight, target, weight):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._utils.device import threads
 from .._utils.random import TorchRandom
 from ..modules.augment import Augmentation
 from ..modules.interfaces import ManualGradient
@@ -19,6 +20,7 @@ from .loader import BatchLoader, Data
 from .net import Net
 from .schedules import Constant
 from .stopping import Progress, StoppingRule
+from .threads import choose_prediction_threads
 
 
 @dataclass
@@ -50,12 +52,13 @@ class EvalSet:
         """Score and loss, without penalty."""
         X, y, weight = self.data[:3]
         total, start, predictions = 0.0, 0, []
-        for z in self.forward(X):
-            batch = slice(start, start + len(z))
-            losses = net.criterion_.per_sample(z, y[batch].to(z.device))
-            total += losses.sum() if weight is None else losses @ weight[batch].to(z.device)
-            start = batch.stop
-            predictions.append(self.predict(z))
+        with threads(choose_prediction_threads(net, X.shape[0])):
+            for z in self.forward(X):
+                batch = slice(start, start + len(z))
+                losses = net.criterion_.per_sample(z, y[batch].to(z.device))
+                total += losses.sum() if weight is None else losses @ weight[batch].to(z.device)
+                start = batch.stop
+                predictions.append(self.predict(z))
         loss = total / (start if weight is None else weight.sum()) * report_factor
         prediction = torch.cat(predictions).cpu().numpy()
         return float(self.score(self.target, prediction, self.weight)), float(loss)

@@ -6,7 +6,7 @@ import joblib
 import torch
 from torch import nn
 
-from ..modules.interfaces import ManualGradient
+from ..modules.interfaces import ManualGradient, NumpyProducts
 
 # Multiplications of a step's forward pass below which it computes with one thread. A second one
 # would gain a third on a quiet machine; beside another fit, or any busy process, threads that wait
@@ -29,6 +29,13 @@ def choose_threads(run) -> int | None:
         small = work < SINGLE_THREAD_MULTIPLICATIONS
     # of the cores that this process may use, by its affinity and its container's quota
     return 1 if small else joblib.cpu_count()
+
+
+def choose_prediction_threads(net, n_samples: int) -> int | None:
+    """The maximum number of torch's threads in predictions of n samples; None for any number."""
+    if n_samples == 1 or torch.device(net.device).type != "cpu":
+        return None  # no work for a second thread, or not on the host
+    return 1 if any(isinstance(m, NumpyProducts) for m in net.module_.modules()) else None
 
 
 @torch.no_grad()

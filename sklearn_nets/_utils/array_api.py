@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
+
 import numpy as np
 import torch
 from scipy.sparse import issparse
@@ -56,6 +59,20 @@ def to_tensor(X, device: torch.device, dtype: torch.dtype | None = None) -> torc
     return X.to(device=device, dtype=dtype)
 
 
+def concatenate(parts: Iterable[torch.Tensor], n: int) -> torch.Tensor:
+    """Consecutive parts of n rows in one tensor; each part is let go as soon as it is copied."""
+    parts = iter(parts)
+    first = next(parts)
+    if len(first) == n:
+        return first
+    whole = _empty_like(first, (n, *first.shape[1:]))
+    end = 0
+    for part in chain([first], parts):
+        start, end = end, end + len(part)
+        whole[start:end] = part
+    return whole
+
+
 def convert_like(answer, like):
     """An answer as the kind of array that `like` is, on its device.
 
@@ -84,7 +101,7 @@ def decode_labels(classes: np.ndarray, codes: torch.Tensor, like):
     """The labels that `codes` stand for, as the kind of array that `like` is."""
     if classes.dtype.kind in "biuf" and (is_tensor(like) or is_array_api(like)):
         return convert_like(to_tensor(classes, codes.device)[codes.long()], like)
-    return classes[to_numpy(codes)]
+    return classes[to_numpy(codes).astype(np.intp, copy=False)]
 
 
 def dtype_of(name: str | None) -> torch.dtype | None:
@@ -99,6 +116,16 @@ def namespace_and_device(X) -> tuple[str, str]:
     if is_array_api(X):
         return X.__array_namespace__().__name__, str(X.device)
     return "numpy", "cpu"
+
+
+def _empty_like(X: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Memory of the type of X, on its device; on the host numpy's, whose first use is faster.
+
+    numpy asks the system for large pages, torch takes small ones.
+    """
+    if X.device.type != "cpu" or X.dtype == torch.bfloat16:
+        return X.new_empty(shape)
+    return torch.from_numpy(np.empty(shape, dtype=X[:0].numpy().dtype))
 
 
 def _share_memory(X: np.ndarray) -> torch.Tensor:

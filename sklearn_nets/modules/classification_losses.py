@@ -11,7 +11,7 @@ from abc import abstractmethod
 import torch
 from torch.nn import functional as F
 
-from .losses import Loss
+from .losses import Loss, softmax_of_rows
 
 
 class LabelLoss(Loss):
@@ -103,7 +103,7 @@ class Focal(LabelLoss):
         self.gamma = gamma
 
     def activation(self, z):
-        return torch.softmax(z.t().contiguous(), dim=0).t()
+        return softmax_of_rows(z)
 
     def value(self, z, q):
         return -(q * self._modulated(torch.log_softmax(z, dim=1))).sum(1)

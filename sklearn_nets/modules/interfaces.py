@@ -31,6 +31,14 @@ class ManualGradient(ABC):
         """
 
 
+class NumpyProducts:
+    """A module that multiplies by numpy on the host where no graph is needed.
+
+    Numpy's products have threads of their own, which fight with torch's for the cores: torch
+    should have one thread for all that happens between two of them.
+    """
+
+
 class DataDependentInit(ABC):
     """A module some of whose first weights come from the training data."""
 

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+VECTOR_LENGTH = 16  # float32 numbers that a core computes at a time; torch is slow on shorter rows
+
 
 class Loss(nn.Module):
     """The loss of one sample, its output activation and its gradient.
@@ -105,6 +107,13 @@ def _clip_bounds(dtype):
     return -math.log1p(-eps), -math.log(eps)
 
 
+def softmax_of_rows(z):
+    """Softmax of every row of z, shape (n, n_classes)."""
+    if z.shape[1] < VECTOR_LENGTH:
+        return torch.softmax(z.t().contiguous(), dim=0).t()  # several rows at a time
+    return torch.softmax(z, dim=1)
+
+
 class CrossEntropy(Loss):
     """Softmax cross-entropy; y holds class indices, shape (n,), int64.
 
@@ -122,8 +131,7 @@ class CrossEntropy(Loss):
         self.label_smoothing = label_smoothing
 
     def activation(self, z):
-        # over the first axis: rows as short as a few classes leave vector units idle
-        return torch.softmax(z.t().contiguous(), dim=0).t()
+        return softmax_of_rows(z)
 
     def per_sample(self, z, y):
         smoothing = self.label_smoothing

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .._utils.device import threads
-from .interfaces import ManualGradient
+from .interfaces import ManualGradient, NumpyProducts
 
 # In place, on fresh pre-activations only.
 ACTIVATIONS = {
@@ -41,7 +41,7 @@ class Linear(nn.Linear):
         pass
 
 
-class MLP(nn.Module, ManualGradient):
+class MLP(nn.Module, ManualGradient, NumpyProducts):
     """Fully connected layers with one activation between them.
 
     Parameters
