@@ -127,7 +127,8 @@ class MLPClassifier(_MLPMixin, ClassifierNet):
     The counterpart of `sklearn.neural_network.MLPClassifier` on torch: the same parameters and
     fitted attributes and, in float64 on the CPU, from the same `random_state` the same net up to
     rounding. Beside them it takes `loss`, `label_smoothing` and solver='gd'. Sparse rows stay
-    sparse in memory: a batch of them becomes dense.
+    sparse in memory and, where less than a tenth is not zero, on the CPU in the products, too;
+    else a batch of them becomes dense.
 
     Parameters
     ----------
@@ -182,8 +183,9 @@ class MLPRegressor(_MLPMixin, RegressorNet):
 
     The counterpart of `sklearn.neural_network.MLPRegressor` on torch: the same parameters and
     fitted attributes and, in float64 on the CPU, from the same `random_state` the same net up to
-    rounding. Beside them it takes more losses and solver='gd'. Sparse rows stay sparse in memory:
-    a batch of them becomes dense.
+    rounding. Beside them it takes more losses and solver='gd'. Sparse rows stay sparse in memory
+    and, where less than a tenth is not zero, on the CPU in the products, too; else a batch of them
+    becomes dense.
 
     Parameters
     ----------

@@ -466,11 +466,93 @@ def test_sparse_rows_make_the_net_of_dense_ones(digits, kind, solver, early_stop
     assert_allclose(ours.predict_proba(kind(X)), theirs.predict_proba(kind(X)), rtol=1e-5)
 
 
+FEW = sparse_random(600, 400, density=0.02, format="csr", random_state=0)
+FEW_Y = np.asarray(FEW @ np.random.RandomState(0).randn(400, 3)).argmax(1)
+
+
+@pytest.mark.parametrize("kind", [csr_array, csr_matrix, csc_matrix])
+@pytest.mark.parametrize(
+    "settings",
+    [*SETTINGS, {"hidden_layer_sizes": ()}, {"batch_size": 600}],
+    ids=str,
+)
+def test_few_values_make_scikit_learns_net(kind, settings):
+    """Of these rows products are taken as they are."""
+    X, y = kind(FEW), FEW_Y
+    models = [
+        M(**{"max_iter": 8, "random_state": 0, **settings})
+        for M in (MLPClassifier, reference.MLPClassifier)
+    ]
+    for model in models:
+        model.fit(X, y)
+    assert_same_net(*models, X)
+    assert_allclose(models[0].predict_proba(X), models[1].predict_proba(X), rtol=1e-7)
+    assert models[0].score(X, y) == models[1].score(X, y)
+
+
+@pytest.mark.parametrize("settings", [{}, {"solver": "gd"}, {"loss": "hinge"}], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_few_values_make_the_net_of_dense_rows(settings, dtype):
+    X = (10 * FEW).astype(dtype)
+    weight = np.arange(600) % 3
+    nets = []
+    for rows in (X.toarray(), X):
+        net = MLPClassifier(max_iter=4, random_state=0, **settings)
+        net.fit(rows, FEW_Y, sample_weight=weight)
+        if settings.get("solver") != "gd":
+            net.partial_fit(rows[:300], FEW_Y[:300])
+        nets.append(net)
+    tolerance = {"rtol": 1e-3, "atol": 1e-5} if dtype == np.float32 else {"rtol": 1e-8}
+    assert_allclose(nets[0].loss_, nets[1].loss_, **tolerance)
+    for a, b in zip(nets[0].coefs_, nets[1].coefs_):
+        assert_allclose(a, b, atol=1e-4 if dtype == np.float32 else 1e-9)
+    for batch_size in (7, 2048):
+        for net in nets:
+            net._predict_batch_size = batch_size
+        expected = nets[0].predict(X.toarray())
+        assert_array_equal(nets[1].predict(X), expected)
+        assert_array_equal(nets[1].predict(X.toarray()), expected)
+
+
+def test_sparse_rows_of_any_form():
+    """Values out of order, twice in a place or zero, empty rows, memory that is read only."""
+    rng = np.random.RandomState(0)
+    rows, columns = rng.randint(0, 90, 500), rng.randint(0, 200, 500)
+    ends = np.r_[0, np.bincount(rows, minlength=100).cumsum()]
+    odd = csr_matrix((np.r_[rng.randn(499), 0.0], columns, ends), shape=(100, 200))
+    assert not odd.has_sorted_indices
+    assert not odd.has_canonical_format
+    for part in (odd.data, odd.indices, odd.indptr):
+        part.flags.writeable = False
+    dense = odd.toarray()
+    y = np.arange(100) % 2
+    a, b = (MLPClassifier(max_iter=3, random_state=0).fit(X, y) for X in (odd, dense))
+    assert_allclose(a.predict_proba(odd), b.predict_proba(dense), rtol=1e-9)
+
+
+@pytest.mark.parametrize("layer_sizes", [(30, 8, 4), (30, 4)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradient_of_sparse_rows_equals_that_of_dense_ones(layer_sizes, weighted):
+    rng = np.random.RandomState(0)
+    module = MLP(layer_sizes, "tanh", torch.float64).initialize(rng)
+    X = sparse_random(20, 30, density=0.1, format="csr", random_state=0)
+    y = torch.from_numpy(rng.randint(0, 4, 20))
+    weight = torch.from_numpy(rng.rand(20)) if weighted else None
+    found = []
+    for rows in (torch.from_numpy(X.toarray()), X):
+        gradient = module.make_gradient(losses.CrossEntropy(), alpha=0.1)
+        with torch.no_grad():
+            found.append([gradient(rows, y, weight), *(p.grad for p in module.parameters())])
+    for dense, sparse in zip(*found):
+        torch.testing.assert_close(sparse, dense, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.usefixtures("host")
-def test_sparse_rows_become_dense_a_few_at_a_time(monkeypatch):
-    X = sparse_random(3000, 2000, density=0.002, format="csr", random_state=0)
+@pytest.mark.parametrize("density", [0.002, 0.2])
+def test_sparse_rows_become_dense_a_few_at_a_time_or_not_at_all(density, monkeypatch):
+    X = sparse_random(3000, 2000, density=density, format="csr", random_state=0)
     y = np.arange(3000) % 2
-    largest = []
+    largest = [0]
     toarray = csr_matrix.toarray
 
     def noted(self, *arguments, **settings):
@@ -481,12 +563,13 @@ def test_sparse_rows_become_dense_a_few_at_a_time(monkeypatch):
         monkeypatch.setattr(getattr(scipy.sparse, name), "toarray", noted)
     monkeypatch.setattr(lbfgs, "DENSE_VALUES", 2000 * 500)
     for solver, most in (("adam", 200), ("lbfgs", 500)):
-        largest.clear()
+        largest[:] = [0]
         model = MLPRegressor(hidden_layer_sizes=4, solver=solver, max_iter=2, random_state=0)
         model.fit(X, y)
-        assert max(largest) == most
+        assert max(largest) == (0 if density < 0.1 else most)
         model.predict(X)
-        assert max(largest) == model._predict_batch_size < X.shape[0]
+        assert max(largest) == (0 if density < 0.1 else model._predict_batch_size)
+    assert model._predict_batch_size < X.shape[0]
 
 
 def test_encoded_categories_in_a_pipeline():

@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_validate
 from skorch.callbacks import Callback
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_nets import (
@@ -29,7 +30,7 @@ from sklearn_nets._base import estimator as base_estimator
 from sklearn_nets._training.loop import train
 from sklearn_nets._training.threads import count_multiplications
 from sklearn_nets._utils.array_api import concatenate
-from sklearn_nets._utils.device import threads
+from sklearn_nets._utils.device import blas_threads, threads
 from sklearn_nets._utils.random import TorchRandom, draws_from_default
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -195,6 +196,54 @@ def test_overlapping_limits_of_threads_leave_none_behind():
             assert pool.submit(torch.get_num_threads).result() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def blas_numbers():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_overlapping_limits_of_blas_leave_none_behind():
+    with threadpool_limits(3, "blas"):
+        before = blas_numbers()
+        barrier = Barrier(4)
+
+        def limited(i):
+            barrier.wait()
+            for _ in range(100):
+                with blas_threads(1 + i % 2):
+                    with blas_threads(1):
+                        assert set(blas_numbers()) == {1}
+                    assert max(blas_numbers()) <= 1 + i % 2
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(limited, range(4)))
+        assert blas_numbers() == before
+        with pytest.raises(KeyError), blas_threads(1):
+            raise KeyError
+        with blas_threads(None):
+            assert blas_numbers() == before
+        assert blas_numbers() == before
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize(
+    "settings", [{"early_stopping": True}, {"solver": "lbfgs"}, {"solver": "gd"}], ids=str
+)
+def test_training_leaves_numpys_products_one_thread(settings):
+    seen = []
+
+    class Threads(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            seen.extend(blas_numbers())
+            if len(net.history) == 2:
+                raise ZeroDivisionError
+
+    with threadpool_limits(2, "blas"):
+        net = MLPClassifier(9, max_iter=3, random_state=0, callbacks=[Threads()], **settings)
+        with pytest.raises(ZeroDivisionError):
+            net.fit(X, Y)
+        assert set(seen) == {1}
+        assert set(blas_numbers()) == {2}
 
 
 def test_which_modules_draw_from_the_default_generators():

@@ -62,7 +62,8 @@ WEIGHT = np.random.RandomState(0).randint(0, 4, len(X)).astype(float)
 
 @pytest.fixture
 def stacks(monkeypatch):
-    """The sizes of all stacks that were trained."""
+    """The sizes of all stacks that were trained, as on one core: none is cut for another one."""
+    monkeypatch.setattr(stacked_module, "n_worker_threads", lambda: 1)
     sizes = []
     init = stacked_module.Stack.__init__
 

@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from .lbfgs import Objective, flatten
 from .run import TrainingRun
 from .stopping import end_interrupted
+from .threads import training_threads
 
 SUFFICIENT_DECREASE = 1e-4  # share of the decrease that the gradient promises (Armijo 1966)
 MAX_HALVINGS = 50
@@ -39,19 +40,20 @@ def train_gd(run: TrainingRun) -> None:
     stopped = False
     net.notify("on_train_begin", X=run.loader, y=None)
     try:
-        step, theta = run.learning_rate, flatten(objective.params)
-        loss, gradient = objective(theta)
-        while run.epoch < run.max_epochs and not stopped:
-            net.notify("on_epoch_begin", **datasets)
-            norm = np.linalg.norm(gradient)
-            theta, loss, gradient, step = _descend(objective, theta, loss, gradient, step)
-            _record(run, loss, step, norm)
-            stopped = not step or np.abs(gradient).max() <= run.stopping.tol
-            step *= 2
-            try:
-                net.notify("on_epoch_end", **datasets)
-            except KeyboardInterrupt:  # how skorch's own EarlyStopping asks to stop
-                stopped = True
+        with training_threads(run, run.loader.n_samples):
+            step, theta = run.learning_rate, flatten(objective.params)
+            loss, gradient = objective(theta)
+            while run.epoch < run.max_epochs and not stopped:
+                net.notify("on_epoch_begin", **datasets)
+                norm = np.linalg.norm(gradient)
+                theta, loss, gradient, step = _descend(objective, theta, loss, gradient, step)
+                _record(run, loss, step, norm)
+                stopped = not step or np.abs(gradient).max() <= run.stopping.tol
+                step *= 2
+                try:
+                    net.notify("on_epoch_end", **datasets)
+                except KeyboardInterrupt:  # how skorch's own EarlyStopping asks to stop
+                    stopped = True
     except KeyboardInterrupt:
         stopped = True
         end_interrupted()

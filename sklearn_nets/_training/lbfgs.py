@@ -6,11 +6,13 @@ import numpy as np
 import scipy.optimize
 import torch
 
+from .._utils.array_api import stays_sparse
 from .._utils.device import free_memory
 from .._utils.sklearn_compat import check_optimize_result
-from .loader import DeviceData, StreamedData
+from .loader import SparseData, StreamedData
 from .run import TrainingRun
 from .stopping import end_interrupted
+from .threads import training_threads
 
 DENSE_VALUES = 2**22  # of sparse rows that are dense at a time
 
@@ -18,7 +20,7 @@ DENSE_VALUES = 2**22  # of sparse rows that are dense at a time
 class Objective:
     """The penalized loss of all samples and its gradient, as functions of one flat vector.
 
-    Dense data is one batch; sparse rows become dense a few at a time.
+    Data is one batch; sparse rows that are to become dense do so a few at a time.
     """
 
     def __init__(self, run: TrainingRun, report_factor: float = 1.0):
@@ -31,7 +33,9 @@ class Objective:
                 "device='cpu'."
             )
         n, n_features = data.X.shape
-        size = n if isinstance(data, DeviceData) else max(1, DENSE_VALUES // n_features)
+        size = n
+        if isinstance(data, SparseData) and not stays_sparse(data.X, data.device):
+            size = max(1, DENSE_VALUES // n_features)
         self.data = data
         self.pieces = [slice(start, start + size) for start in range(0, n, size)]
         # a piece's share of Σw turns its penalty alpha / Σw_piece into that of the whole
@@ -51,8 +55,9 @@ class Objective:
         """Loss and flat gradient at the net's weights."""
         loss, gradient = 0.0, 0.0
         for X, y, weight in map(self.data.gather, self.pieces):
-            share = (len(X) if weight is None else weight.sum()) / self.total
-            loss += self.gradient(X, y, weight) * (share / len(X))
+            n = len(y)
+            share = (n if weight is None else weight.sum()) / self.total
+            loss += self.gradient(X, y, weight) * (share / n)
             gradient += flatten([p.grad for p in self.params]) * float(share)
         return float(loss), gradient
 
@@ -114,14 +119,15 @@ def train_lbfgs(run: TrainingRun, *, max_fun: int) -> None:
 
     net.notify("on_train_begin", X=run.loader, y=None)
     try:
-        result = scipy.optimize.minimize(
-            evaluate,
-            flatten(objective.params),
-            method="L-BFGS-B",
-            jac=True,
-            options={"maxfun": max_fun, "maxiter": run.max_epochs, "gtol": run.stopping.tol},
-            callback=end_iteration,
-        )
+        with training_threads(run, run.loader.n_samples):
+            result = scipy.optimize.minimize(
+                evaluate,
+                flatten(objective.params),
+                method="L-BFGS-B",
+                jac=True,
+                options={"maxfun": max_fun, "maxiter": run.max_epochs, "gtol": run.stopping.tol},
+                callback=end_iteration,
+            )
         objective.load(result.x)
         run.epoch = check_optimize_result("lbfgs", result, run.max_epochs)
     except KeyboardInterrupt:

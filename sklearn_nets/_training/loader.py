@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array, csr_matrix, issparse
 
-from .._utils.array_api import to_tensor
+from .._utils.array_api import numpy_dtype, stays_sparse, to_tensor
 from .._utils.device import copy_to_device, fits_on_device
 
 PREFETCH = 2  # batches on their way to the device while one is trained on
 
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]  # X, y, weight
+# X, y, weight
+Batch = tuple[torch.Tensor | csr_matrix | csr_array, torch.Tensor, torch.Tensor | None]
 
 
 class DeviceData(NamedTuple):
@@ -49,7 +50,10 @@ class DeviceData(NamedTuple):
 
 
 class SparseData(NamedTuple):
-    """Sparse rows (CSR), which stay sparse on the host; a batch of them becomes dense."""
+    """Sparse rows (CSR) on the host, of the type `dtype`.
+
+    A batch of them becomes dense, but for rows that are faster multiplied as they are.
+    """
 
     X: csr_matrix | csr_array
     y: torch.Tensor
@@ -67,7 +71,9 @@ class SparseData(NamedTuple):
         X = self.X[rows if isinstance(rows, slice) else rows.numpy()]
         rows = rows if isinstance(rows, slice) else rows.to(self.device)
         weight = None if self.weight is None else self.weight[rows]
-        return to_tensor(X, self.device, self.dtype), self.y[rows], weight
+        if not stays_sparse(self.X, self.device):
+            X = to_tensor(X, self.device, self.dtype)
+        return X, self.y[rows], weight
 
     def batches(self, pieces) -> Iterator[Batch]:
         """The batches of consecutive pieces of an epoch."""
@@ -146,7 +152,7 @@ def place(X, y, weight, device, *, dtype, y_dtype, weight_dtype) -> Data:
     weight : ndarray or None
     device : torch.device
     dtype, y_dtype : torch.dtype or None
-        Types of X and y on the device; None keeps theirs.
+        Types of X and y on the device; None keeps theirs, but for sparse X.
     weight_dtype : torch.dtype
     """
     sparse = issparse(X)
@@ -155,7 +161,8 @@ def place(X, y, weight, device, *, dtype, y_dtype, weight_dtype) -> Data:
     y = to_tensor(y, where, y_dtype)
     weight = None if weight is None else to_tensor(weight, where, weight_dtype)
     if sparse:
-        return SparseData(X.tocsr(), y, weight, device, dtype)
+        X = X.tocsr().astype(numpy_dtype(dtype), copy=False)
+        return SparseData(X, y, weight, device, dtype)
     if resident:
         return DeviceData(copy_to_device(X, device, dtype), y, weight)
     return StreamedData(to_tensor(X, where), y, weight, device, dtype)

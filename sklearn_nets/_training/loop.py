@@ -11,13 +11,12 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 
-from .._utils.device import threads
 from .._utils.random import draws_from_default
 from ..modules.augment import Augmentation
 from .cuda_graph import MIN_STEPS_TO_CAPTURE, CUDAGraphEpoch, can_capture
 from .run import TrainingRun
 from .stopping import end_interrupted
-from .threads import choose_threads
+from .threads import training_threads
 
 
 def train(run: TrainingRun, run_all_epochs: Callable[[TrainingRun], bool] | None = None) -> None:
@@ -58,7 +57,7 @@ def run_alone(run: TrainingRun) -> bool:
     try:
         run.gradient = run.make_gradient(run.report_factor)
         run.module.train()  # a step that is captured keeps the mode it was captured in
-        with default_generators(run), threads(choose_threads(run)):
+        with default_generators(run), training_threads(run, run.loader.batch_size):
             run_epoch, losses = None, epochs(run)
             next(losses)
             while True:
@@ -148,9 +147,10 @@ def _run_epoch_with_callbacks(run):
         (scalars,) = run.next_scalars(1).tolist()
         run.optimizer.fused_step(scalars)
         total += loss
-        net.history.record_batch("train_loss", float(loss) / len(X))
-        net.history.record_batch("train_batch_size", len(X))
-        net.notify("on_batch_end", **batch_kwargs, loss=loss / len(X))
+        n = len(y)
+        net.history.record_batch("train_loss", float(loss) / n)
+        net.history.record_batch("train_batch_size", n)
+        net.notify("on_batch_end", **batch_kwargs, loss=loss / n)
     return total
 
 

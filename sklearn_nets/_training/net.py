@@ -11,11 +11,14 @@ from skorch.callbacks import EpochTimer
 from skorch.utils import get_map_location
 from torch.serialization import default_restore_location
 
-from .._utils.array_api import dtype_of, to_tensor
+from .._utils.array_api import dtype_of, stays_sparse, to_tensor
+from ..modules.interfaces import NumpyProducts
 from .gradient import autocast
 
 HOLDS_TENSORS = ("module_", "criterion_", "optimizer_")
-ACCELERATOR_BATCH_FACTOR = 8  # more samples in one forward pass hide the launches of its kernels
+# more samples in one forward pass hide the launches of an accelerator's kernels, and the copy of
+# the weights that scipy makes for every product with sparse rows
+LARGE_BATCH_FACTOR = 8
 
 
 class SortedNames(set):
@@ -65,8 +68,11 @@ class Net(skorch.NeuralNet):
 
     def infer(self, x, through=None, **fit_params):
         """Raw outputs of a batch, from whatever device it comes; or what `through` makes of it."""
-        device = next(self.module_.parameters()).device
-        x = to_tensor(x, device, dtype_of(self.input_dtype))
+        device, dtype = next(self.module_.parameters()).device, dtype_of(self.input_dtype)
+        if self._multiplies_sparse(x, device):
+            x = x.astype(self.input_dtype, copy=False)
+        else:
+            x = to_tensor(x, device, dtype)
         with autocast(device, self.autocast_dtype):
             z = (through or self.module_)(x, **fit_params)
         return z.float() if self.autocast_dtype else z
@@ -78,14 +84,17 @@ class Net(skorch.NeuralNet):
         """
         if self.module_.training:
             self.module_.eval()
-        if torch.device(self.device).type != "cpu":
-            batch_size *= ACCELERATOR_BATCH_FACTOR
-        n = X.shape[0]
+        device, n = torch.device(self.device), X.shape[0]
+        if device.type != "cpu" or self._multiplies_sparse(X, device):
+            batch_size *= LARGE_BATCH_FACTOR
         for start in range(0, n, batch_size):
             batch = X if n <= batch_size else X[start : start + batch_size]
             with torch.no_grad():
                 z = self.infer(batch, through)
             yield z
+
+    def _multiplies_sparse(self, X, device) -> bool:
+        return isinstance(self.module_, NumpyProducts) and stays_sparse(X, device)
 
     def __getstate__(self):
         # torch.save, whose bytes do not depend on addresses as pickle's do, so that equal nets have

@@ -180,7 +180,8 @@ def _train_in_threads(stacks, cancelled):
     if any(stack.device.type != "cpu" for stack in stacks):
         n_threads = 1
     # set once for all; where there are fewer stacks than cores, large nets share what is left
-    wanted = [choose_threads(stack.runs[0]) or 1 for stack in stacks]
+    runs = (stack.runs[0] for stack in stacks)
+    wanted = [choose_threads(run, run.loader.batch_size) or 1 for run in runs]
     limit = max(1, min(wanted) // n_threads)
     with threads(limit), blas_threads(limit), ThreadPoolExecutor(n_threads) as pool:
         try:

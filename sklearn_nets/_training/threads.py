@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import joblib
 import torch
 from torch import nn
 
+from .._utils.device import blas_threads, threads
 from ..modules.interfaces import ManualGradient, NumpyProducts
 
 # Multiplications of a step's forward pass below which it computes with one thread. A second one
@@ -15,17 +18,29 @@ SINGLE_THREAD_MULTIPLICATIONS = 2**28
 MANUAL_SINGLE_THREAD_MULTIPLICATIONS = 2**21  # of steps without autograd, which have few operations
 
 
-def choose_threads(run) -> int | None:
+@contextmanager
+def training_threads(run, batch_size: int):
+    """Let a run compute with as many threads as its batches are worth.
+
+    Numpy multiplies for a validation set, and scipy for L-BFGS. Beside torch they have one thread:
+    more of them would fight with torch's for the cores.
+    """
+    n = choose_threads(run, batch_size)
+    with threads(n), blas_threads(None if n is None else 1):
+        yield
+
+
+def choose_threads(run, batch_size: int) -> int | None:
     """The maximum number of torch's threads; None where the host only waits for a device."""
     loader, module = run.loader, run.module
     if loader.device.type != "cpu":
         return None
     if isinstance(module, ManualGradient):
-        work = loader.batch_size * sum(p.numel() for p in module.parameters())
+        work = batch_size * sum(p.numel() for p in module.parameters())
         small = work < MANUAL_SINGLE_THREAD_MULTIPLICATIONS
     else:
         X, _, _ = loader.data.gather(slice(0, 1))
-        work = loader.batch_size * count_multiplications(module, X)
+        work = batch_size * count_multiplications(module, X)
         small = work < SINGLE_THREAD_MULTIPLICATIONS
     # of the cores that this process may use, by its affinity and its container's quota
     return 1 if small else joblib.cpu_count()

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 
+MAX_DENSITY = 0.1  # of sparse rows that are multiplied as they are
+
 
 def is_tensor(X) -> bool:
     """Whether X is a torch tensor (and results should go back as tensors)."""
@@ -43,6 +45,11 @@ def to_numpy(X):
     if not is_tensor(X):
         return X
     return (X.float() if X.dtype == torch.bfloat16 else X).cpu().numpy()
+
+
+def stays_sparse(X, device: torch.device) -> bool:
+    """Whether products by X as it is, sparse rows on the host, are faster than by dense rows."""
+    return issparse(X) and device.type == "cpu" and X.nnz < MAX_DENSITY * X.shape[0] * X.shape[1]
 
 
 def to_tensor(X, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -109,6 +116,11 @@ def dtype_of(name: str | None) -> torch.dtype | None:
     return None if name is None else getattr(torch, name)
 
 
+def numpy_dtype(dtype: torch.dtype) -> np.dtype:
+    """numpy's type of torch's; numpy knows no bfloat16."""
+    return torch.empty(0, dtype=dtype).numpy().dtype
+
+
 def namespace_and_device(X) -> tuple[str, str]:
     """Name of the library and of the device of X, as the array API standard tells them apart."""
     if is_tensor(X):
@@ -125,7 +137,7 @@ def _empty_like(X: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     """
     if X.device.type != "cpu" or X.dtype == torch.bfloat16:
         return X.new_empty(shape)
-    return torch.from_numpy(np.empty(shape, dtype=X[:0].numpy().dtype))
+    return torch.from_numpy(np.empty(shape, dtype=numpy_dtype(X.dtype)))
 
 
 def _share_memory(X: np.ndarray) -> torch.Tensor:

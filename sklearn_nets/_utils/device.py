@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Lock, local
@@ -159,9 +159,34 @@ def threads(n: int | None):
             torch.set_num_threads(stack[-1] if stack else _limited["before"])
 
 
+_blas_lock = Lock()
+_limited_blas = {"count": 0, "before": []}  # how many limits there are; libraries and their numbers
+
+
+@contextmanager
 def blas_threads(n: int | None):
-    """Let numpy's products use at most n threads inside the block; None changes nothing."""
-    return nullcontext() if n is None else _pools().limit(limits=n, user_api="blas")
+    """Let numpy's and scipy's products use at most n threads; None changes nothing.
+
+    Of overlapping limits, in whatever Python threads, the least holds until the last one ends.
+    """
+    if n is None:
+        yield
+        return
+    with _blas_lock:
+        libraries = _blas_libraries()
+        if not _limited_blas["count"]:
+            _limited_blas["before"] = [(library, library.num_threads) for library in libraries]
+        _limited_blas["count"] += 1
+        for library in libraries:
+            _set_blas_threads(library, min(n, library.num_threads))
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _limited_blas["count"] -= 1
+            if not _limited_blas["count"]:
+                for library, number in _limited_blas["before"]:
+                    _set_blas_threads(library, number)
 
 
 def parallel_map(work: Callable, pieces: Sequence, device: torch.device) -> list:
@@ -177,6 +202,19 @@ def parallel_map(work: Callable, pieces: Sequence, device: torch.device) -> list
         return list(pool.map(work, pieces))
 
 
+def _set_blas_threads(library, n):
+    """Set the number of a library's threads, whichever Python thread did so before."""
+    # newer versions of threadpoolctl let one thread alone do so, until they are told to forget it;
+    # here the lock keeps them apart
+    forget = getattr(library, "clear_controlling_thread", lambda force: None)
+    forget(force=True)
+    library.set_num_threads(n)
+    forget(force=True)
+
+
 @cache
-def _pools():
-    return ThreadpoolController()  # looks at every loaded library: some milliseconds
+def _blas_libraries():
+    import scipy.linalg  # noqa: F401 - it brings a library of its own
+
+    pools = ThreadpoolController()  # looks at every loaded library: some milliseconds
+    return pools.select(user_api="blas").lib_controllers

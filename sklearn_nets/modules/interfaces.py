@@ -34,8 +34,9 @@ class ManualGradient(ABC):
 class NumpyProducts:
     """A module that multiplies by numpy on the host where no graph is needed.
 
-    Numpy's products have threads of their own, which fight with torch's for the cores: torch
-    should have one thread for all that happens between two of them.
+    There it takes sparse rows of scipy's, too. Numpy's products have threads of their own, which
+    fight with torch's for the cores: torch should have one thread for all that happens between two
+    of them.
     """
 
 

@@ -83,13 +83,16 @@ class MLP(nn.Module, ManualGradient, NumpyProducts):
         return self
 
     def forward(self, X):
-        """Raw outputs, shape (n, n_outputs), of X, shape (n, n_inputs)."""
+        """Raw outputs, shape (n, n_outputs), of X, shape (n, n_inputs).
+
+        Without a graph, on the host, X may be a sparse matrix of scipy's.
+        """
         activate = ACTIVATIONS[self.activation]
         *hidden, last = self.layers
         if multiplies_by_numpy(X):
             # torch's threads, if it has more than one, would compete with numpy's for the cores
-            with threads(1) if len(X) > 1 else nullcontext():
-                X = X.detach().numpy()
+            with threads(1) if X.shape[0] > 1 else nullcontext():
+                X = X.detach().numpy() if torch.is_tensor(X) else X
                 for layer in hidden:
                     X = _linear_by_numpy(layer, X)
                     activate(torch.from_numpy(X))  # in place
@@ -105,13 +108,28 @@ class MLP(nn.Module, ManualGradient, NumpyProducts):
 
 def multiplies_by_numpy(X) -> bool:
     """Whether products are numpy's, whose BLAS is a fifth faster: on the host, without a graph."""
-    return X.device.type == "cpu" and not torch.is_grad_enabled()
+    return not torch.is_tensor(X) or (X.device.type == "cpu" and not torch.is_grad_enabled())
 
 
 def _linear_by_numpy(layer, X):
     product = X @ layer.weight.detach().numpy().T
     product += layer.bias.detach().numpy()
     return product
+
+
+def _linear(X, Wt, b):
+    """X Wt + b, shape (n, fan_out), of a tensor or of sparse rows X."""
+    if torch.is_tensor(X):
+        return torch.addmm(b, X, Wt)
+    return torch.from_numpy(X @ Wt.numpy()).add_(b)
+
+
+def _multiply(delta, X, out):
+    """The product of delta, shape (fan_out, n), and a tensor or sparse rows X, (n, fan_in)."""
+    if torch.is_tensor(X):
+        torch.mm(delta, X, out=out)
+    else:
+        out.t().copy_(torch.from_numpy(X.T @ delta.t().numpy()))
 
 
 class MLPGradient:
@@ -146,7 +164,7 @@ class MLPGradient:
 
         Parameters
         ----------
-        X : tensor of shape (n, n_inputs)
+        X : tensor or scipy sparse matrix of shape (n, n_inputs)
         y : tensor
             Targets as the loss takes them.
         weight : tensor of shape (n,) or None
@@ -156,12 +174,15 @@ class MLPGradient:
         tensor of shape ()
             n times the penalized loss.
         """
-        n, layers = len(X), self.layers
+        n, layers = X.shape[0], self.layers
         activations = [X]
         for _, Wt, _, b, _, _ in layers[:-1]:
-            activations.append(self.activate(torch.addmm(b, activations[-1], Wt)))  # (n, fan_out)
-        W, _, _, b, grad_W, grad_b = layers[-1]
-        zt = torch.addmm(b[:, None], W, activations[-1].t())  # (n_outputs, n)
+            activations.append(self.activate(_linear(activations[-1], Wt, b)))  # (n, fan_out)
+        W, Wt, _, b, grad_W, grad_b = layers[-1]
+        if torch.is_tensor(activations[-1]):
+            zt = torch.addmm(b[:, None], W, activations[-1].t())  # (n_outputs, n)
+        else:
+            zt = _linear(activations[-1], Wt, b).t().contiguous()
         value, delta = self.loss.residual(zt, y, weight)
         if weight is None:
             penalty = self.alpha
@@ -174,11 +195,11 @@ class MLPGradient:
         if self.report_factor != 1:
             value.mul_(self.report_factor)
         torch.sum(delta, 1, out=grad_b)
-        torch.mm(delta, activations[-1], out=grad_W)
+        _multiply(delta, activations[-1], out=grad_W)
         delta = delta.t()
         for i in range(len(layers) - 2, -1, -1):
             delta = self.backward(torch.mm(delta, layers[i + 1][0]), activations[i + 1])
-            torch.mm(delta.t(), activations[i], out=layers[i][4])
+            _multiply(delta.t(), activations[i], out=layers[i][4])
             torch.sum(delta, 0, out=layers[i][5])
         return self._penalize(value, penalty, n) if self.alpha else value
 
