@@ -7,7 +7,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_matrix, vstack
 from sklearn.datasets import load_digits, make_classification
+from sklearn.feature_extraction.text import TfidfTransformer
 
 
 def folder() -> Path:
@@ -41,6 +43,18 @@ def camvid(n=100):
     """Street scenes of 120x160 pixels, uint8, with masks; label 11 means none."""
     with np.load(folder() / "camvid_120x160.npz") as data:
         return data["images"][:n].transpose(0, 3, 1, 2).copy(), data["masks"][:n]
+
+
+@cache
+def words(n=5000, n_words=20_000, n_classes=5):
+    """Made-up texts of 60 words each, as sparse TF-IDF: some 0.3 % of the values are not zero."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(n_classes, size=n)
+    rank = 1 + rng.permuted(np.tile(np.arange(n_words), (n_classes, 1)), axis=1)
+    share = 1 / rank + 3 / np.arange(1, n_words + 1)  # half of the frequent words are everyone's
+    share /= share.sum(axis=1, keepdims=True)
+    counts = vstack([csr_matrix(rng.multinomial(60, share[label])) for label in y])
+    return TfidfTransformer().fit_transform(counts).tocsr(), y
 
 
 @cache

@@ -28,6 +28,24 @@ MLP_SIZES = {  # name -> (data, hidden units, batch size, epochs)
     "50,000 x 50, h=256, batch 256": (partial(data.synthetic, 50_000, 50, 5), 256, 256, 2),
     "Fashion-MNIST, h=256, batch 256": (data.fashion, 256, 256, 1),
 }
+MLP_OTHERWISE = {  # name -> (data, settings)
+    "Fashion-MNIST, h=256, early stopping": (
+        data.fashion,
+        {"hidden_layer_sizes": 256, "batch_size": 256, "max_iter": 2, "early_stopping": True},
+    ),
+    "Fashion-MNIST, h=256, L-BFGS": (
+        data.fashion,
+        {"hidden_layer_sizes": 256, "solver": "lbfgs", "max_iter": 5},
+    ),
+    "digits, h=100, L-BFGS": (data.digits, {"solver": "lbfgs", "max_iter": 50}),
+    "5,000 texts of 20,000 words, sparse, h=100": (data.words, {"max_iter": 3}),
+}
+PREDICT_SIZES = {  # name -> (data, hidden units, rows, calls, aim)
+    "10,000 row(s) of Fashion-MNIST, h=256": (data.fashion, 256, 10_000, 5, 0.95),
+    "1 row(s) of Fashion-MNIST, h=256": (data.fashion, 256, 1, 200, 1.0),
+    "20 rows of digits, h=100": (data.digits, 100, 20, 200, 1.0),
+    "5,000 sparse texts of 20,000 words, h=100": (data.words, 100, 5000, 5, 1.0),
+}
 KNN_SIZES = {  # name -> (rows, features, queries, k)
     "60,000 x 784, k=1": (60_000, 784, 2000, 1),
     "60,000 x 784, k=5": (60_000, 784, 2000, 5),
@@ -126,7 +144,21 @@ def products_only(n, sizes, batch_size, epochs, dtype, device):
     return lambda: on(best, epochs * -(-n // batch_size)) and None
 
 
-def mlp_predict(load, hidden, n_rows, calls, dtype):
+def mlp_fit_otherwise(load, settings, dtype):
+    """A fit by other than the default settings, of which scikit-learn knows as much."""
+    from sklearn.neural_network import MLPClassifier as Reference
+
+    from sklearn_nets.neural_network import MLPClassifier
+
+    X, y = load()
+    settings = {"random_state": 0, "tol": 0, "n_iter_no_change": 1000, **settings}
+    return {
+        name: fitting(M(**settings), X.astype(dtype), y)
+        for name, M in (("ours", MLPClassifier), ("scikit-learn", Reference))
+    }
+
+
+def mlp_predict(load, hidden, n_rows, calls, dtype, method="predict"):
     from sklearn.neural_network import MLPClassifier as Reference
 
     from sklearn_nets.neural_network import MLPClassifier
@@ -137,11 +169,11 @@ def mlp_predict(load, hidden, n_rows, calls, dtype):
     models = {"ours": MLPClassifier(**settings), "scikit-learn": Reference(**settings)}
     for model in models.values():
         fitting(model, X, y)()
-    rows = X[np.arange(n_rows) % len(X)]
+    rows = X[np.arange(n_rows) % X.shape[0]]
 
     def predict(model):
         for _ in range(calls):
-            model.predict(rows)
+            getattr(model, method)(rows)
 
     return {name: partial(predict, model) for name, model in models.items()}
 
@@ -268,17 +300,25 @@ def cpu_jobs() -> list[Job]:
                     "layers, batches, epochs, type, Adam, L2 penalty (skorch: none)",
                 )
             )
-    for dtype in (np.float32, np.float64):
-        for rows, calls, limit in ((10_000, 5, 1.0), (1, 200, 1.5)):
+    for name, (load, settings) in MLP_OTHERWISE.items():
+        for dtype in (np.float32, np.float64):
             jobs.append(
                 Job(
-                    "MLPClassifier.predict",
-                    f"{rows:,} row(s) of Fashion-MNIST, h=256, {dtype.__name__}",
-                    partial(mlp_predict, data.fashion, 256, rows, calls, dtype),
-                    {"scikit-learn": limit},
-                    "the same net",
+                    "MLPClassifier.fit, other settings", f"{name}, {dtype.__name__}",
+                    partial(mlp_fit_otherwise, load, settings, dtype), {"scikit-learn": 1.0},
+                    "settings, and so steps and losses",
                 )
-            )
+            )  # fmt: skip
+    for method in ("predict", "predict_proba"):
+        for dtype in (np.float32, np.float64):
+            for name, (load, hidden, rows, calls, limit) in PREDICT_SIZES.items():
+                jobs.append(
+                    Job(
+                        f"MLPClassifier.{method}", f"{name}, {dtype.__name__}",
+                        partial(mlp_predict, load, hidden, rows, calls, dtype, method),
+                        {"scikit-learn": limit}, "the same net",
+                    )
+                )  # fmt: skip
     for kind in ("CNNClassifier", "ViTClassifier", "SegmentationNet"):
         what = "CamVid 120x160, 100 images" if kind == "SegmentationNet" else "Fashion-MNIST, 2,000"
         jobs.append(
