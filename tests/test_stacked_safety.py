@@ -114,9 +114,18 @@ class Interrupts(Callback):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.fixture
+def heard_interrupts():
+    """Ctrl-C is heard, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_interrupts")
 def test_an_interrupt_ends_all():
     before = threading.active_count()
-    model = MLPClassifier(**BASE | {"max_iter": 10**6, "tol": 0, "n_iter_no_change": 10**6})
+    model = MLPClassifier(**BASE | {"max_iter": 10**4, "tol": 0, "n_iter_no_change": 10**4})
     grid = {"callbacks": [None, [Interrupts()]], "alpha": [0.1, 0.2, 0.3]}
     with pytest.raises(KeyboardInterrupt), stacked():
         GridSearchCV(model, grid, cv=3).fit(X, Y)
