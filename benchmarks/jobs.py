@@ -212,6 +212,31 @@ def image_fit(kind, device="cpu", n=2000, n_scenes=100, epochs=4):
     return {"ours": fitting(estimator, X, y), "by hand": hand}
 
 
+def image_predict(kind, n=2000, n_scenes=60, batch_size=64):
+    """One view of each image through our nets, against a loop over the same module."""
+    from sklearn_nets import CNNClassifier, SegmentationNet, ViTClassifier
+
+    settings = {"max_iter": 1, "random_state": 0, "test_time_augment": False, "device": "cpu"}
+    if kind == "SegmentationNet":
+        X, y = data.camvid(n_scenes)
+        estimator = SegmentationNet(ignore_index=11, **settings)
+    elif kind == "CNNClassifier, resnet18":
+        X, y = data.camvid(n_scenes)[0], np.arange(n_scenes) % 3
+        estimator = CNNClassifier(architecture="resnet18", **settings)
+    else:
+        X, y = (a[:n] for a in data.fashion_images())
+        cls = {"CNNClassifier": CNNClassifier, "ViTClassifier": ViTClassifier}[kind]
+        estimator = cls(**settings)
+    estimator.fit(X[:40], y[:40])
+    module, batches = estimator.net_.module_.eval(), torch.from_numpy(X).split(batch_size)
+
+    @torch.no_grad()
+    def hand():
+        torch.cat([module(batch).argmax(1) for batch in batches]).numpy()
+
+    return {"ours": lambda: estimator.predict(X) is None, "by hand": hand}
+
+
 def knn_data(n, d, queries, dtype):
     X, y, Q = _knn_data(n, d, queries)
     return X.astype(dtype), y, Q.astype(dtype)
@@ -325,6 +350,15 @@ def cpu_jobs() -> list[Job]:
             Job(
                 f"{kind}.fit", what, partial(image_fit, kind), {"by hand": 1.03},
                 "module, loss, augmentation, batches, AdamW along one cycle, epochs, uint8 pixels",
+            )
+        )  # fmt: skip
+    for kind in ("CNNClassifier", "ViTClassifier", "CNNClassifier, resnet18", "SegmentationNet"):
+        fashion = kind in ("CNNClassifier", "ViTClassifier")
+        what = "2,000 of Fashion-MNIST" if fashion else "60 of CamVid, 120x160"
+        jobs.append(
+            Job(
+                "predict, images", f"{kind}, {what}", partial(image_predict, kind),
+                {"by hand": 1.05}, "module, one view of each image; by hand in batches of 64",
             )
         )  # fmt: skip
     for dtype in (np.float32, np.float64):

@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sklearn_nets._base import estimator as base_estimator
 from sklearn_nets.vision import CNNClassifier, ViTClassifier
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -197,3 +198,19 @@ def test_images_of_one_color_train_a_net(fill):
     X, y = np.full((40, 8, 8), fill, dtype=np.uint8), np.arange(40) % 4 == 0
     model = CNNClassifier(channels=(4, 8), label_smoothing=0, random_state=0).fit(X, y)
     assert_allclose(model.predict_proba(X)[:, 1], 0.25, atol=0.1)
+
+
+@pytest.mark.usefixtures("host")
+def test_large_images_are_predicted_a_few_at_a_time(monkeypatch):
+    X = np.random.RandomState(0).rand(20, 24, 32).astype(np.float32)
+    net = CNNClassifier(channels=(4,), max_iter=1, random_state=0).fit(X, np.arange(20) % 2)
+    expected, sizes = net.predict_proba(X), []
+    net.net_.module_.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
+    views = []
+    for pixels, most in ((5 * 24 * 32, 5), (24 * 32 - 1, 1), (10**9, 20)):
+        monkeypatch.setattr(base_estimator, "PREDICT_PIXELS", pixels)
+        sizes.clear()
+        assert_allclose(net.predict_proba(X), expected, rtol=1e-5)
+        assert max(sizes) == most
+        views.append(sum(sizes) / 20)
+    assert views == [views[0]] * 3  # of every image as many as before

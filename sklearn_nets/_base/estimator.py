@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -32,6 +33,8 @@ from .._utils.validation import check_range
 from .callbacks import EstimatorCallbacks
 from .parameters import net_class
 from .preparation import Preparation
+
+PREDICT_PIXELS = 2**17  # of one forward pass, whose activations fit into caches
 
 FITTED = """
 net_ : skorch.NeuralNet
@@ -155,7 +158,9 @@ class TrainableNet(Preparation, CallbackSupportMixin, BaseEstimator):
 
     def _forward_batches(self, data, through=None):
         """Yield the raw outputs of consecutive batches."""
-        return self.net_.forward_batches(data, self._predict_batch_size, through)
+        n_pixels = math.prod(data.shape[2:])  # 1 for rows
+        batch_size = max(1, min(self._predict_batch_size, PREDICT_PIXELS // n_pixels))
+        return self.net_.forward_batches(data, batch_size, through)
 
     def _check_same_namespace(self, X, method):
         """Under dispatch, refuse X of another library or device than in fit, as scikit-learn."""

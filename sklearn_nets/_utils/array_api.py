@@ -20,7 +20,7 @@ def is_tensor(X) -> bool:
 def is_array_api(X) -> bool:
     """Whether X is an array of another library of the array API standard: cupy's, jax's, ..."""
     own = isinstance(X, np.ndarray | np.generic | torch.Tensor)
-    return not own and hasattr(X, "__array_namespace__")
+    return not own and hasattr(type(X), "__array_namespace__")  # of a frame it would ask columns
 
 
 def from_array_api(X):

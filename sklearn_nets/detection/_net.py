@@ -139,7 +139,6 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
     )
     max_iter: int = parameter(40, [POSITIVE_INT], "Number of epochs, passes over the data.")
 
-    _predict_batch_size: ClassVar[int] = 32
     _max_batch_size: ClassVar[int] = 8
     _peak_learning_rate: ClassVar[float] = 2e-3
 

@@ -91,7 +91,8 @@ class MLP(nn.Module, ManualGradient, NumpyProducts):
         *hidden, last = self.layers
         if multiplies_by_numpy(X):
             # torch's threads, if it has more than one, would compete with numpy's for the cores
-            with threads(1) if X.shape[0] > 1 else nullcontext():
+            several = X.shape[0] > 1 and torch.get_num_threads() > 1
+            with threads(1) if several else nullcontext():
                 X = X.detach().numpy() if torch.is_tensor(X) else X
                 for layer in hidden:
                     X = _linear_by_numpy(layer, X)

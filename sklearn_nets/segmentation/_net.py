@@ -135,7 +135,6 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
     )  # fmt: skip
     max_iter: int = parameter(40, [POSITIVE_INT], "Number of epochs, passes over the data.")
 
-    _predict_batch_size: ClassVar[int] = 32
     _min_batch_size: ClassVar[int] = 4
     _max_batch_size: ClassVar[int] = 8
     _peak_learning_rate: ClassVar[float] = 2e-3
