@@ -15,9 +15,8 @@ from ._base.image_nets import check_channels
 from ._base.parameters import NOT_NEGATIVE, POSITIVE_INT, net_class, parameter
 from ._base.reconstruction import Reconstruction, count_components, reconstruction_statistics
 from ._base.rows_or_images import RowsOrImagesMixin
-from ._training.threads import choose_prediction_threads
+from ._training.threads import prediction_threads
 from ._utils.array_api import concatenate, convert_like, from_array_api, to_numpy, to_tensor
-from ._utils.device import threads
 from ._utils.sklearn_compat import (
     Interval,
     StrOptions,
@@ -259,7 +258,7 @@ class Autoencoder(
             )
         dtype = self._precision.output_dtype(codes)
         codes = to_tensor(codes, module.mean.device, module.mean.dtype)
-        with threads(choose_prediction_threads(self.net_, len(codes))):
+        with prediction_threads(self.net_, len(codes)):
             decoded = (module.decode(Z) for Z in codes.split(self._predict_batch_size))
             samples = self._as_in_fit(concatenate(decoded, len(codes))).to(dtype)
         return convert_like(samples, like=X)

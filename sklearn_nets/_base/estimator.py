@@ -18,7 +18,7 @@ from .._training.lbfgs import train_lbfgs
 from .._training.loop import train
 from .._training.rendezvous import current_rendezvous
 from .._training.run import TrainingRun
-from .._training.threads import choose_prediction_threads
+from .._training.threads import prediction_threads
 from .._utils.array_api import (
     concatenate,
     from_array_api,
@@ -27,7 +27,6 @@ from .._utils.array_api import (
     to_numpy,
     to_tensor,
 )
-from .._utils.device import threads
 from .._utils.sklearn_compat import check_is_fitted, fit_context
 from .._utils.validation import check_range
 from .callbacks import EstimatorCallbacks
@@ -150,7 +149,7 @@ class TrainableNet(Preparation, CallbackSupportMixin, BaseEstimator):
             data = to_tensor(data, data.device if is_tensor(data) else torch.device("cpu"))
         dtype = self._precision.output_dtype(data)
         n = data.shape[0]
-        with threads(choose_prediction_threads(self.net_, n)):
+        with prediction_threads(self.net_, n):
             parts = (decode(z, dtype) for z in self._forward_batches(data, through))
             answer = concatenate(parts, n)
             answer = answer.to(dtype) if answer.is_floating_point() else answer

@@ -68,11 +68,11 @@ class Net(skorch.NeuralNet):
 
     def infer(self, x, through=None, **fit_params):
         """Raw outputs of a batch, from whatever device it comes; or what `through` makes of it."""
-        device, dtype = next(self.module_.parameters()).device, dtype_of(self.input_dtype)
+        device = next(self.module_.parameters()).device
         if self._multiplies_sparse(x, device):
             x = x.astype(self.input_dtype, copy=False)
         else:
-            x = to_tensor(x, device, dtype)
+            x = to_tensor(x, device, dtype_of(self.input_dtype))
         with autocast(device, self.autocast_dtype):
             z = (through or self.module_)(x, **fit_params)
         return z.float() if self.autocast_dtype else z

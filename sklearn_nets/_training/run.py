@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._utils.device import threads
 from .._utils.random import TorchRandom
 from ..modules.augment import Augmentation
 from ..modules.interfaces import ManualGradient
@@ -20,7 +19,7 @@ from .loader import BatchLoader, Data
 from .net import Net
 from .schedules import Constant
 from .stopping import Progress, StoppingRule
-from .threads import choose_prediction_threads
+from .threads import prediction_threads
 
 
 @dataclass
@@ -52,7 +51,7 @@ class EvalSet:
         """Score and loss, without penalty."""
         X, y, weight = self.data[:3]
         total, start, predictions = 0.0, 0, []
-        with threads(choose_prediction_threads(net, X.shape[0])):
+        with prediction_threads(net, X.shape[0]):
             for z in self.forward(X):
                 batch = slice(start, start + len(z))
                 losses = net.criterion_.per_sample(z, y[batch].to(z.device))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import joblib
 import torch
@@ -46,11 +46,12 @@ def choose_threads(run, batch_size: int) -> int | None:
     return 1 if small else joblib.cpu_count()
 
 
-def choose_prediction_threads(net, n_samples: int) -> int | None:
-    """The maximum number of torch's threads in predictions of n samples; None for any number."""
+def prediction_threads(net, n_samples: int):
+    """Leave torch one thread in predictions of n samples, if numpy multiplies in them."""
     if n_samples == 1 or torch.device(net.device).type != "cpu":
-        return None  # no work for a second thread, or not on the host
-    return 1 if any(isinstance(m, NumpyProducts) for m in net.module_.modules()) else None
+        return nullcontext()  # no work for a second thread, or not on the host
+    by_numpy = any(isinstance(m, NumpyProducts) for m in net.module_.modules())
+    return threads(1) if by_numpy else nullcontext()
 
 
 @torch.no_grad()
