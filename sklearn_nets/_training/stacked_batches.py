@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 import numpy as np
 import torch
 
+from .._utils.buffer import Buffer
+
 COPIED_BYTES = 2**25  # of a stack's data on the host
 
 
@@ -106,7 +108,7 @@ class StackedRows:
     """
 
     def __init__(self, tensors):
-        self.tensors, self.offsets = tensors, None
+        self.tensors, self.offsets, self._batch = tensors, None, Buffer()
         distinct = {id(tensor): tensor for tensor in tensors}
         # behind each other in one tensor they are gathered at once; large ones are not copied
         few_bytes = sum(tensor.nbytes for tensor in distinct.values()) <= COPIED_BYTES
@@ -119,7 +121,10 @@ class StackedRows:
             self.tensors = [torch.cat(list(distinct.values()))] * len(tensors)
 
     def gather(self, rows):
-        """Rows of every net, (n_nets, n, ...); one line of `rows` stands for all nets."""
+        """Rows of every net, (n_nets, n, ...), until the next call.
+
+        One line of `rows` stands for all nets.
+        """
         first, n_nets = self.tensors[0], len(self.tensors)
         shape = rows.shape[1], *first.shape[1:]
         if self.offsets is not None:
@@ -127,8 +132,9 @@ class StackedRows:
         if self.together and len(rows) == 1:
             return first.index_select(0, rows[0]).expand(n_nets, *shape)
         if self.together:
-            return first.index_select(0, rows.reshape(-1)).view(n_nets, *shape)
-        batch = first.new_empty(n_nets, *shape)
+            out = self._batch.view((n_nets * shape[0], *shape[1:]), first)
+            return torch.index_select(first, 0, rows.reshape(-1), out=out).view(n_nets, *shape)
+        batch = self._batch.view((n_nets, *shape), first)
         for tensor, order, out in zip(self.tensors, rows.expand(n_nets, -1), batch):
             torch.index_select(tensor, 0, order, out=out)
         return batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .._utils.buffer import Buffer
 from .losses import Loss
 from .mlp import ACTIVATIONS, BACKWARD
 
@@ -35,6 +36,7 @@ class StackedMLPGradient:
         factors = weights[0].new_tensor(report_factors)
         self.report_factors = factors if any(f != 1 for f in report_factors) else None
         self._counts = None
+        self._hidden, self._deltas = ([Buffer() for _ in self.layers[:-1]] for _ in range(2))
 
     def __call__(self, X, y, weight=None, counts=None):
         """Write the gradients of a batch of every net; call without grad mode.
@@ -53,11 +55,12 @@ class StackedMLPGradient:
         tensor of shape (n_nets,)
             Of each net, its number of samples times its penalized loss.
         """
-        n, layers = X.shape[1], self.layers
+        (n_nets, n), layers = X.shape[:2], self.layers
         activations = [X]
-        for W, b, _, _ in layers[:-1]:
-            z = torch.baddbmm(b[:, None], activations[-1], W.transpose(1, 2))
-            activations.append(self.activate(z))  # (n_nets, n, fan_out)
+        for (W, b, _, _), hidden in zip(layers[:-1], self._hidden, strict=True):
+            out = hidden.view((n_nets, n, W.shape[1]), W)
+            z = torch.baddbmm(b[:, None], activations[-1], W.transpose(1, 2), out=out)
+            activations.append(self.activate(z))
         W, b, grad_W, grad_b = layers[-1]
         zt = torch.baddbmm(b[:, :, None], W, activations[-1].transpose(1, 2))  # outputs first
         value, delta = self._residual(zt, y, weight, counts)
@@ -75,7 +78,9 @@ class StackedMLPGradient:
         delta = delta.transpose(1, 2)
         for i in range(len(layers) - 2, -1, -1):
             _, _, grad_W, grad_b = layers[i]
-            delta = self.backward(torch.bmm(delta, layers[i + 1][0]), activations[i + 1])
+            out = self._deltas[i].view(activations[i + 1].shape, delta)
+            delta = torch.bmm(delta, layers[i + 1][0], out=out)
+            delta = self.backward(delta, activations[i + 1])
             torch.bmm(delta.transpose(1, 2), activations[i], out=grad_W)
             torch.sum(delta, 1, out=grad_b)
         return value if self.alphas is None else self._penalize(value, n, total)
