@@ -258,8 +258,9 @@ class Autoencoder(
             )
         dtype = self._precision.output_dtype(codes)
         codes = to_tensor(codes, module.mean.device, module.mean.dtype)
+        batches = codes.split(self._samples_at_once(self.image_shape_))
         with prediction_threads(self.net_, len(codes)):
-            decoded = (module.decode(Z) for Z in codes.split(self._predict_batch_size))
+            decoded = (module.decode(Z) for Z in batches)
             samples = self._as_in_fit(concatenate(decoded, len(codes))).to(dtype)
         return convert_like(samples, like=X)
 

@@ -13,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from sklearn_nets import Autoencoder
+from sklearn_nets._base import estimator as base_estimator
 from sklearn_nets.modules.autoencoder import GaussianNoise, ReconstructionLoss, conv_coders
 
 X, Y = load_digits(return_X_y=True)
@@ -168,3 +169,20 @@ def test_codes_of_another_length():
         ours.inverse_transform(X)
     with pytest.raises(ValueError, match="hidden_layer_sizes must be > 0"):
         Autoencoder(3, hidden_layer_sizes=(0,)).fit(X)
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize(("data", "most"), [(IMAGES, 5), (X, 256)], ids=["images", "rows"])
+def test_large_images_are_coded_a_few_at_a_time(data, most, monkeypatch):
+    """Rows go through linear layers, which a few at a time make slow."""
+    ours = Autoencoder(3, channels=(4,), max_iter=1, random_state=0).fit(data)
+    codes, sizes = ours.transform(data), []
+    back = ours.inverse_transform(codes)
+    for coder in (ours.net_.module_.encoder, ours.net_.module_.decoder):
+        coder.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
+    monkeypatch.setattr(base_estimator, "PREDICT_PIXELS", 5 * 64)
+    assert_allclose(ours.transform(data), codes, rtol=1e-4, atol=1e-4)
+    assert max(sizes) == most
+    sizes.clear()
+    assert_allclose(ours.inverse_transform(codes), back, rtol=1e-4, atol=1e-4)
+    assert max(sizes) == most

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import torch
 from scipy.sparse import issparse
@@ -33,7 +34,7 @@ from .callbacks import EstimatorCallbacks
 from .parameters import net_class
 from .preparation import Preparation
 
-PREDICT_PIXELS = 2**17  # of one forward pass, whose activations fit into caches
+PREDICT_PIXELS = 2**17  # of one forward pass
 
 FITTED = """
 net_ : skorch.NeuralNet
@@ -84,6 +85,8 @@ available_if_stochastic = available_if(_is_stochastic)
 @net_class
 class TrainableNet(Preparation, CallbackSupportMixin, BaseEstimator):
     """A net as an estimator: its training, its fitted attributes, its outputs batch by batch."""
+
+    _predict_batch_size: ClassVar[int] = 2048  # samples of one forward pass, if they are small
 
     def _trainer(self) -> Callable[[TrainingRun], None]:
         """The way to train."""
@@ -157,9 +160,12 @@ class TrainableNet(Preparation, CallbackSupportMixin, BaseEstimator):
 
     def _forward_batches(self, data, through=None):
         """Yield the raw outputs of consecutive batches."""
-        n_pixels = math.prod(data.shape[2:])  # 1 for rows
-        batch_size = max(1, min(self._predict_batch_size, PREDICT_PIXELS // n_pixels))
-        return self.net_.forward_batches(data, batch_size, through)
+        return self.net_.forward_batches(data, self._samples_at_once(data.shape[1:]), through)
+
+    def _samples_at_once(self, shape) -> int:
+        """Samples of this shape in one forward pass, whose activations fit into caches."""
+        n_pixels = math.prod(shape[1:])  # 1 for rows
+        return max(1, min(self._predict_batch_size, PREDICT_PIXELS // n_pixels))
 
     def _check_same_namespace(self, X, method):
         """Under dispatch, refuse X of another library or device than in fit, as scikit-learn."""

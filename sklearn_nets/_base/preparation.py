@@ -40,7 +40,6 @@ class Preparation(NetParameters, ABC):
     """What prepares a training run, from a net's parameters and the arguments of `fit`."""
 
     _y_numeric: ClassVar[bool] = False
-    _predict_batch_size: ClassVar[int] = 2048  # samples of one forward pass that fit into caches
 
     # ------------------------------------------------------------------ what a subclass supplies
     @abstractmethod

@@ -16,6 +16,10 @@ class RowsOrImagesMixin(ImageReadingMixin, ImageTrainingMixin):
             return (1, 1, n_features) if reset else self.image_shape_
         return super()._row_shape(n_features, reset)
 
+    def _samples_at_once(self, shape):
+        # rows go through linear layers, which are slow on a few of them
+        return super()._samples_at_once(() if self._is_tabular() else shape)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
