@@ -161,6 +161,45 @@ def test_bad_arguments_leave_with_two_and_a_message(small, arguments, message, c
     assert message in capsys.readouterr().err
 
 
+class Interrupted(DummyClassifier):
+    def fit(self, X, y):
+        raise KeyboardInterrupt
+
+
+class Fails(DummyClassifier):
+    def fit(self, X, y):
+        raise RuntimeError("no memory left")
+
+
+def digits_of(estimator):
+    """The job of the digits with another line-up."""
+    title, _, picture = compare.JOBS["digits"]
+    return {"digits": (title, lambda random_state: ({"net": estimator}, DIGITS, LABELS), picture)}
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_an_interrupt_ends_with_what_is_complete(small, complete, tmp_path, monkeypatch, capsys):
+    """In the first estimator's first fold; tables before it are kept."""
+    monkeypatch.chdir(tmp_path)
+    jobs = {"scenes": compare.JOBS["scenes"]} if complete else {}
+    monkeypatch.setattr(compare, "JOBS", jobs | digits_of(Interrupted()))
+    assert cli.main(["compare"]) == 130
+    printed = capsys.readouterr()
+    assert "interrupted" in printed.err
+    assert ("Wrote comparison.html" in printed.out) == complete
+    assert (tmp_path / "comparison.html").exists() == complete
+
+
+def test_if_all_estimators_fail_the_first_error_is_said(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compare, "JOBS", digits_of(Fails()))
+    assert cli.main(["compare", "digits"]) == 1
+    error = capsys.readouterr().err
+    assert "no memory left" in error
+    assert "net" in error
+    assert not (tmp_path / "comparison.html").exists()
+
+
 def test_help_names_every_option(capsys):
     with pytest.raises(SystemExit) as left:
         cli.main(["compare", "--help"])

@@ -27,35 +27,43 @@ OF_FILES = ("target", "masks", "coco", "test", "group", "size", "ignore_index")
 
 def run(arguments) -> int:
     """Run what was asked for; the status for the process, as `main` returns it."""
-    sections, results = [], []
+    sections, results, interrupted = [], [], False
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
-        for job in _jobs(arguments):
-            try:
-                result = compare(
-                    job.estimators,
-                    job.X,
-                    job.y,
-                    random_state=arguments.seed,
-                    progress=not arguments.quiet,
-                    **{"n_jobs": arguments.jobs, **job.options},
-                )
-            except ValueError as error:
-                # every estimator failed
-                notes = " ".join(getattr(error, "__notes__", []))
-                print(f"sklearn-nets compare: error: {error} {notes}", file=sys.stderr)
-                return 1
-            result.provenance.update(job.facts)
-            _print(job, result)
-            sections.append((job.title, result, job.images))
-            results.append(result)
-            if result.left_out:
-                break
-    _html.write_html(arguments.output, sections)
-    print(f"Wrote {arguments.output}")
-    if any(result.left_out for result in results):
+        try:
+            for job in _jobs(arguments):
+                try:
+                    result = _compare(job, arguments)
+                except Exception as error:
+                    notes = getattr(error, "__notes__", [])
+                    if not notes and not isinstance(error, ValueError):
+                        raise  # not because every estimator failed
+                    print("sklearn-nets compare: error:", error, *notes, file=sys.stderr)
+                    return 1
+                _print(job, result)
+                sections.append((job.title, result, job.images))
+                results.append(result)
+                if result.left_out:
+                    break
+        except KeyboardInterrupt:  # before an estimator was complete, or while data was read
+            interrupted = True
+            print("sklearn-nets compare: interrupted", file=sys.stderr)
+    if sections:
+        _html.write_html(arguments.output, sections)
+        print(f"Wrote {arguments.output}")
+    if interrupted or any(result.left_out for result in results):
         return 130
     return int(any(result.failures for result in results))
+
+
+def _compare(job: Job, arguments) -> Comparison:
+    options = {"n_jobs": arguments.jobs, **job.options}
+    result = compare(
+        job.estimators, job.X, job.y, random_state=arguments.seed, progress=not arguments.quiet,
+        **options,
+    )  # fmt: skip
+    result.provenance.update(job.facts)
+    return result
 
 
 def _n_jobs(arguments, data: str) -> int | None:
