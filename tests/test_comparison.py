@@ -359,6 +359,33 @@ class Broken(DummyClassifier):
         return super().predict(X)
 
 
+class HasCoefficients(DummyClassifier):
+    """Of which nothing is known but an attribute that others have, too."""
+
+    def __init__(self, coef=None):
+        super().__init__()
+        self.coef = coef
+
+    @property
+    def coef_(self):
+        if self.coef is None:
+            raise ArithmeticError("no coefficients")
+        return self.coef
+
+
+def test_what_is_measured_of_an_unusual_estimator_does_not_fail_it():
+    frame = compare({"odd": HasCoefficients(np.ones((2, 3)))}, X, Y, cv=2).frame()
+    assert frame["n_parameters"].tolist() == [6]
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_a_failure_while_measuring_is_named_like_any_other(n_jobs):
+    result = compare({"odd": HasCoefficients(), "dummy": DUMMY}, X, Y, cv=2, n_jobs=n_jobs)
+    (remark,) = result.remarks()
+    assert remark.startswith("odd failed: ArithmeticError: no coefficients")
+    assert remark.endswith("Estimator 'odd', fold 1 of 2.")
+
+
 @pytest.mark.parametrize("method", ["fit", "predict"])
 def test_a_failure_names_the_estimator_and_the_fold(method):
     Broken.fold_ = -1

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import KFold
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
@@ -344,8 +345,8 @@ def test_a_checkpoint_knows_what_has_changed(tmp_path):
     def run(model=None, data=X, **options):
         before = Counts.fits
         compare(
-            {"model": model or Counts()}, data, Y, cv=3, **{"random_state": 0} | options,
-            checkpoint=tmp_path / "done",
+            {"model": model or Counts()}, data, Y, checkpoint=tmp_path / "done",
+            **{"random_state": 0, "cv": 3} | options,
         )  # fmt: skip
         return Counts.fits - before
 
@@ -356,6 +357,15 @@ def test_a_checkpoint_knows_what_has_changed(tmp_path):
         assert run(data=X + 1) == 3
         assert run(random_state=1) == 3
         assert run() == 0
+        assert run(scoring="roc_auc_ovr") == 3  # train_score is of the main metric
+        assert run(scoring="roc_auc_ovr") == 0
+        splitter = KFold(3, shuffle=True)
+        assert run(cv=splitter) == 3
+        assert run(cv=splitter) == 0  # the folds of the run that was cut short
+        assert run(cv=KFold(3)) == 3
+        given = list(KFold(3, shuffle=True, random_state=1).split(X))
+        assert run(cv=given) == 3
+        assert run(cv=given[1:] + given[:1]) == 3
         with pytest.raises(ValueError, match="estimators that can be pickled"):
             model = GaussianNB(priors=(lambda: 0))
             run(model)

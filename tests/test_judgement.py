@@ -446,6 +446,16 @@ def test_the_verdict_is_a_sentence():
     assert verdict in result.to_markdown()
 
 
+def test_the_verdict_decides_at_the_level_of_its_intervals():
+    models = {"Bayes": BAYES, "kNN": KNN}
+    result = compare(models, X, Y, random_state=0)
+    (p,) = result.pairs()["p_holm"]
+    for confidence, beats in ((0.99 * (1 - p), True), (1 - p / 2, False)):
+        assert (" beats " in result.verdict(confidence=confidence)) == beats
+        (row,) = result.pairs(confidence=confidence).itertuples()
+        assert (row.more_samples == 0) == beats
+
+
 def test_a_lower_error_is_better():
     result = compare(REGRESSORS, AMOUNTS_X, AMOUNTS, scoring="rmse", random_state=0, repeats=3)
     pairs = result.pairs()

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from scipy import stats
 
-from ._judgement import ALPHA
 from ._ranks import Friedman, bayesian_signed_rank, friedman_test, nemenyi_critical_difference
 from ._statistics import holm
 from ._tables import label
 
 if TYPE_CHECKING:
     from ._result import Comparison
+
+ALPHA = 0.05  # the level of the verdict, as of the critical difference
 
 
 @dataclass(eq=False, repr=False)

@@ -33,7 +33,8 @@ class Checkpoint:
     def __init__(self, folder, problem, X):
         self.folder, self.problem = Path(folder), problem
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.data = joblib.hash([X, problem.y, problem.name, list(problem.metrics)])
+        asked = problem.name, list(problem.metrics), problem.main_metric, problem.ignore_index
+        self.data = joblib.hash([X, problem.y, *asked])
         self.paths: dict = {}
 
     def fix_splits(self, design: Design) -> None:

@@ -65,7 +65,11 @@ def make_design(problem, X, *, cv, test_size, repeats, groups, random_state) -> 
             )
         description = str(cv) if hasattr(cv, "split") else "given train and test indices"
         splits = check_cv(cv).split(X, problem.y, groups)
-        return _checked([(index[a], index[b]) for a, b in splits], description, groups)
+        design = _checked([(index[a], index[b]) for a, b in splits], description, groups)
+        # a splitter that does not shuffle has a random_state all the same
+        draws = getattr(cv, "shuffle", True) and hasattr(cv, "random_state")
+        design.reproducible = not draws or isinstance(cv.random_state, Integral)
+        return design
     if groups is None:
         splitter = problem.splitter(int(asked), random_state, int(repeats))
         splits = list(splitter.split(X, problem.y))

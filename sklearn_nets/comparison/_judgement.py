@@ -19,7 +19,6 @@ from ._statistics import (
 )
 from ._tables import label
 
-ALPHA = 0.05  # the level of decisions in the verdict
 SHARED_MODELS = (
     "McNemar's test pools the out-of-fold predictions; the samples of a fold share a model, which "
     "the test does not know."
@@ -139,16 +138,17 @@ def _more_samples(comparison, row, confidence) -> float:
     """
     if np.isnan(row.p) or np.isnan(row.low):
         return np.nan
-    if row.p_holm < ALPHA:
+    alpha = 1 - confidence
+    if row.p_holm < alpha:
         return 0.0
     if row.difference == 0:
         return np.inf
     n_judged = len(np.unique(np.concatenate([test for _, test in comparison.splits])))
     # Holm asks more of a pair among several: p_holm / p times the evidence.
-    level = ALPHA * row.p / row.p_holm if row.p_holm > 0 else ALPHA
+    level = alpha * row.p / row.p_holm if row.p_holm > 0 else alpha
     n_folds = len(comparison.splits)
     t = stats.t(n_folds - 1) if n_folds > 1 else stats.norm()
-    std = (row.high - row.low) / (2 * t.isf((1 - confidence) / 2))
+    std = (row.high - row.low) / (2 * t.isf(alpha / 2))
     needed = n_judged * (t.isf(level / 2) * std / abs(row.difference)) ** 2
     return max(needed - n_judged, 1.0)
 
@@ -162,10 +162,10 @@ def verdict(comparison, table: pd.DataFrame, metric: str, confidence: float) -> 
         return f"Only {comparison.names[0]} was judged: there is nothing to compare it with."
     leader = ranking(comparison, metric)[0]
     rows = list(rows_of(table[table["first"] == leader]))
-    apart = [row for row in rows if not _is_open(row)]
+    apart = [row for row in rows if not _is_open(row, 1 - confidence)]
     told = [_sentence(comparison, row, metric, confidence) for row in apart]
     told.sort(key=lambda sentence: " beats " not in sentence)  # what is certain comes first
-    undecided = [row for row in rows if _is_open(row)]
+    undecided = [row for row in rows if _is_open(row, 1 - confidence)]
     if len(undecided) > 3:  # as many sentences would not be read
         told.append(_joint_sentence(undecided))
     else:
@@ -173,9 +173,9 @@ def verdict(comparison, table: pd.DataFrame, metric: str, confidence: float) -> 
     return "; ".join(told) + "."
 
 
-def _is_open(row) -> bool:
+def _is_open(row, alpha: float) -> bool:
     """Whether a pair is neither told apart nor practically equal."""
-    return not (np.isnan(row.p) or row.p_equal > 1 - ALPHA or row.p_holm < ALPHA)
+    return not (np.isnan(row.p) or row.p_equal > 1 - alpha or row.p_holm < alpha)
 
 
 def _joint_sentence(rows) -> str:
@@ -203,9 +203,9 @@ def _sentence(comparison, row, metric, confidence) -> str:
             "that has one, or two folds or more"
         )
     found += f" ({100 * confidence:g} % interval {number(row.low)} to {number(row.high)})"
-    if row.p_equal > 1 - ALPHA:
+    if row.p_equal > confidence:
         return f"{row.first} and {row.second} are practically equal: {found}"
-    if row.p_holm < ALPHA:
+    if row.p_holm < 1 - confidence:
         return f"{row.first} beats {row.second}: {found}"
     told = f"{row.first} and {row.second} cannot be told apart on this data"
     if not np.isfinite(row.more_samples) or row.more_samples > 1000 * len(comparison.y):

@@ -135,20 +135,22 @@ def fitted_parts(model) -> Iterator:
 
 
 def count_parameters(model) -> int | None:
-    """What was learnt: ``n_parameters_``, or the sizes of coefficients and intercepts, or None."""
+    """What was learned: ``n_parameters_``, or the sizes of coefficients and intercepts, or None."""
     for part in fitted_parts(model):
         if hasattr(part, "n_parameters_"):
             return int(part.n_parameters_)
         if hasattr(part, "coefs_"):
             return sum(np.size(weights) for weights in [*part.coefs_, *part.intercepts_])
         if hasattr(part, "coef_"):
-            intercepts = np.size(part.intercept_) if getattr(part, "fit_intercept", True) else 0
-            return int(np.prod(part.coef_.shape)) + intercepts
+            weights = [part.coef_]
+            if getattr(part, "fit_intercept", True) and hasattr(part, "intercept_"):
+                weights.append(part.intercept_)
+            return sum(int(np.prod(np.shape(values))) for values in weights)
     return None
 
 
 def find_device(model) -> str:
-    """Where it was learnt: ``device_``, or the CPU."""
+    """Where it was learned: ``device_``, or the CPU."""
     return next((str(p.device_) for p in fitted_parts(model) if hasattr(p, "device_")), "cpu")
 
 

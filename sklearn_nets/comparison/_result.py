@@ -344,7 +344,8 @@ class Comparison(Faces):
         Parameters
         ----------
         metric, rope, confidence
-            As in `pairs`.
+            As in `pairs`. One beats another where ``p_holm < 1 - confidence``, and both are
+            practically equal where ``p_equal > confidence``.
 
         Returns
         -------

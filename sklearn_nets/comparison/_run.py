@@ -59,18 +59,22 @@ class Outcome:
 
 
 def judge_fold(name, estimator, X, problem, splits, fold, show=None, interrupted=()) -> FoldResult:
-    """Fit a clone of an estimator on one fold, and judge it."""
-    (train, test), model = splits[fold], clone(estimator)
+    """Fit a clone of an estimator on one fold, and judge it; an error names both."""
     try:
-        with warnings.catch_warnings(record=True) as caught, epochs_shown(model, show, name, fold):
-            costs, answer = fit_predict(model, X, problem, train, test)
-        if interrupted:  # a fit that was cut short is no result
-            raise KeyboardInterrupt
-        evidence = Evidence(problem, problem.take(test), answer)
-        metrics = problem.judge(evidence)
+        return _judge_fold(name, estimator, X, problem, splits, fold, show, interrupted)
     except Exception as error:
         error.add_note(f"Estimator {name!r}, fold {fold + 1} of {len(splits)}.")
         raise
+
+
+def _judge_fold(name, estimator, X, problem, splits, fold, show, interrupted) -> FoldResult:
+    (train, test), model = splits[fold], clone(estimator)
+    with warnings.catch_warnings(record=True) as caught, epochs_shown(model, show, name, fold):
+        costs, answer = fit_predict(model, X, problem, train, test)
+    if interrupted:  # a fit that was cut short is no result
+        raise KeyboardInterrupt
+    evidence = Evidence(problem, problem.take(test), answer)
+    metrics = problem.judge(evidence)
     with warnings.catch_warnings():  # the same warnings again, of the same model
         warnings.simplefilter("ignore")
         costs["train_score"] = train_score(model, X, problem, train, len(test), fold)
@@ -160,7 +164,7 @@ def _judge_or_fail(name, estimator, X, problem, splits, fold):
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:
-            notes = error.__notes__
+            notes = getattr(error, "__notes__", [])
             error = RuntimeError(f"{type(error).__name__}: {error}")
             error.__notes__ = notes
         error.__traceback__ = error.__cause__ = error.__context__ = None
