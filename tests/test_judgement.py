@@ -5,20 +5,20 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
+from scipy import sparse, stats
 from sklearn import metrics as skm
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_classification
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, Ridge
-from sklearn.model_selection import GroupKFold, KFold, cross_validate
+from sklearn.model_selection import GroupKFold, KFold, LeaveOneOut, cross_validate
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from sklearn_nets.comparison import ComparisonAcrossDatasets, compare
+from sklearn_nets.comparison import ComparisonAcrossDatasets, _statistics, compare
 
 X, Y = load_iris(return_X_y=True)
 X = X + np.random.default_rng(0).normal(scale=0.8, size=X.shape)
@@ -388,8 +388,6 @@ def test_processes_give_the_same_numbers_and_the_first_failure():
 
 
 def test_pairs_are_those_of_the_statistics():
-    from sklearn_nets.comparison import _statistics
-
     models = {"Bayes": BAYES, "kNN": KNN, "dummy": DummyClassifier()}
     result = compare(models, X, Y, random_state=0, repeats=4)
     table = result.pairs().set_index(["first", "second"])
@@ -466,10 +464,110 @@ def test_a_lower_error_is_better():
 
 
 def test_equal_estimators_are_practically_equal():
-    result = compare({"a": BAYES, "b": GaussianNB()}, X, Y, random_state=0)
+    """On enough samples: on few, equal answers do not say that more would be equal, too."""
+    models, n = {"a": BAYES, "b": GaussianNB()}, 600
+    many = compare(models, np.tile(X, (4, 1)), np.tile(Y, 4), cv=KFold(5), random_state=0)
+    few = compare(models, X[45:55], Y[45:55], cv=KFold(5), random_state=0)
+    for result, n_samples in ((many, n), (few, 10)):
+        row = result.pairs().iloc[0]
+        assert (row["difference"], row["p"]) == (0, 1)
+        posterior = stats.norm(0, (row["high"] - row["low"]) / 2 / stats.norm.isf(0.025))
+        assert row["p_equal"] == pytest.approx(posterior.cdf(0.01) - posterior.cdf(-0.01))
+        assert row["high"] == pytest.approx(_statistics.paired_proportions(0, 0, n_samples).high)
+    assert "a and b are practically equal" in many.verdict()
+    assert "a and b cannot be told apart" in few.verdict()
+
+
+def test_equal_differences_of_all_folds_are_no_certainty():
+    """They say nothing of the spread: all samples together do, here by McNemar's test."""
+    models = {
+        "first": DummyClassifier(),
+        "any": DummyClassifier(strategy="uniform", random_state=0),
+    }
+    result = compare(models, X, Y, random_state=0)
+    scores = [result.fold_scores(name, "accuracy") for name in result.names]
+    assert np.ptp(scores[0] - scores[1]) < 1e-12
     row = result.pairs().iloc[0]
-    assert (row["difference"], row["p"], row["p_equal"]) == (0, 1, 1)
-    assert "a and b are practically equal" in result.verdict()
+    assert row["difference"] == pytest.approx(abs(scores[0] - scores[1]).mean())
+    assert row["p"] == row["p_mcnemar"] > 0.05
+    assert row["low"] < 0 < row["high"]
+    assert 0.5 < row["p_better"] < 0.95
+    assert "cannot be told apart" in result.verdict()
+
+
+def test_what_has_no_score_is_not_judged_by_it():
+    models = {"prior": DummyClassifier(), "SVM": LinearSVC(), "Bayes": BAYES}
+    result = compare(models, X, Y, scoring="log_loss", random_state=0)
+    pairs = result.pairs()
+    without = (pairs[["first", "second"]] == "SVM").any(axis=1)
+    assert pairs.loc[without, ["p", "p_holm", "low", "high", "p_better"]].isna().all(axis=None)
+    assert pairs.loc[~without, "p"].notna().all()
+    assert "Bayes and SVM cannot be compared: SVM has no log loss" in result.verdict()
+
+
+def test_where_the_main_metric_has_no_value_another_one_ranks():
+    """R² of a single sample is not defined."""
+    result = compare(REGRESSORS, AMOUNTS_X[:12], AMOUNTS[:12], cv=LeaveOneOut())
+    assert result.problem.main_metric == "mae"
+    assert "R² has no value" in " ".join(result.remarks())
+    assert "cannot be told apart" in str(result)
+
+
+def test_r2_is_scikit_learns_where_the_target_of_a_fold_is_constant():
+    y = np.zeros(60)
+    y[:4] = [3.0, 1.0, 4.0, 1.5]
+    result = compare({"ridge": Ridge(), "dummy": DummyRegressor()}, AMOUNTS_X[:60], y, cv=KFold(6))
+    for name in result.names:
+        expected = [
+            skm.r2_score(y[test], p)
+            for (_, test), p in zip(result.splits, result.predictions[name])
+        ]
+        np.testing.assert_allclose(result.fold_scores(name, "r2"), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_predictions_must_be_finite():
+    class Overflows(DummyRegressor):
+        def predict(self, X):
+            return np.full(len(X), np.inf)
+
+    with pytest.raises(ValueError, match="predict must give finite numbers"):
+        compare({"model": Overflows()}, AMOUNTS_X, AMOUNTS, cv=2)
+
+
+def test_resamples_without_a_class_do_not_count():
+    few = np.r_[0:40, 50:90, 100:110], np.r_[40:50, 90:100, 148:150]
+    train, test = few
+    models = {"Bayes": BAYES, "stratified": DummyClassifier(strategy="stratified", random_state=0)}
+    result = compare(models, X[train], Y[train], test=(X[test], Y[test]), scoring="roc_auc_ovr")
+    row = result.pairs().iloc[0]
+    assert row["low"] < row["difference"] < row["high"]
+
+
+def test_one_estimator_far_ahead_of_many_beats_them():
+    """Though the resamples are fewer than the pairs demand."""
+    scorer, rng = "average_precision", np.random.default_rng(0)
+    y, noise = rng.integers(0, 2, 400), rng.normal(size=(400, 6))
+    inputs = np.column_stack([y + 0.1 * noise[:, 0], noise[:, 1:]])
+
+    class Column(ClassifierMixin, BaseEstimator):
+        def __init__(self, column=0):
+            self.column = column
+
+        def fit(self, X, y):
+            self.classes_ = np.unique(y)
+            return self
+
+        def decision_function(self, X):
+            return X[:, self.column]
+
+        def predict(self, X):
+            return (self.decision_function(X) > 0.5) * 1
+
+    models = {f"column {k}": Column(k) for k in range(6)}
+    result = compare(models, inputs[:200], y[:200], test=(inputs[200:], y[200:]), scoring=scorer)
+    pairs = result.pairs()
+    assert (pairs.loc[pairs["first"] == "column 0", "p_holm"] < 1e-3).all()
+    assert result.verdict().count("column 0 beats") == 5
 
 
 def test_one_estimator_or_one_fold_without_an_interval_is_said():

@@ -216,6 +216,34 @@ def test_bootstrap_p_values():
     values = np.arange(-10, 1990)
     assert _bootstrap.bootstrap_p(values) == _bootstrap.bootstrap_p(-values) == 2 * 12 / 2001
     assert _bootstrap.bootstrap_p(np.zeros(100)) == 1
+    assert np.isnan(_bootstrap.bootstrap_p(np.ones(100)))
+    with_nan = np.concatenate([values, [np.nan] * 50])
+    assert _bootstrap.bootstrap_p(with_nan) == _bootstrap.bootstrap_p(values)
+
+
+@pytest.mark.parametrize("distance", [0.5, 2, 3, 6])
+def test_the_bootstrap_p_is_that_of_the_normal_distribution_also_far_out(distance):
+    """Of a mean of normal values, resampled 2,000 times: within the chance of the resampling."""
+    draws = np.random.default_rng(0).normal(distance, 1, 2000)
+    expected = 2 * stats.norm.sf(distance)
+    assert 0.3 < _bootstrap.bootstrap_p(draws) / expected < 3
+
+
+def test_nothing_is_known_of_the_spread_of_equal_values():
+    for values in ([0.1], [0.1, 0.1, 0.1], [0.3, 0.1 + 0.2], [1.0, np.nan], [np.inf, 1.0]):
+        found = _statistics.corrected_difference(values, 0.25)
+        assert np.isnan([found.low, found.high, found.p]).all()
+        assert np.isnan(_statistics.correlated_bayes(values, 0.25, 0.01)).all()
+    assert np.isnan(_bootstrap.bca_interval(1.0, np.ones(50), np.ones(9))).all()
+
+
+@pytest.mark.parametrize(("n", "k"), [(2, 2), (3, 2), (2, 3), (3, 3)])
+def test_data_sets_that_all_rank_alike_have_the_p_of_all_rankings(n, k):
+    from itertools import permutations, product
+
+    found = _ranks.friedman_test(np.tile(np.arange(k), (n, 1)) + np.arange(n)[:, None])
+    alike = [len(set(rows)) == 1 for rows in product(permutations(range(k)), repeat=n)]
+    assert found.p == pytest.approx(np.mean(alike))
 
 
 # -- simulations (at a larger size in benchmarks/coverage.py)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -108,6 +109,11 @@ class ComparisonAcrossDatasets:
         }
         return pd.DataFrame.from_dict(rows, orient="index", columns=self.names)
 
+    def _finite_scores(self) -> pd.DataFrame:
+        """The data sets on which every estimator has a score."""
+        scores = self.scores()
+        return scores[np.isfinite(scores).all(axis=1)]
+
     def friedman(self) -> Friedman:
         """Friedman's test that all estimators are equal, with Iman and Davenport's correction.
 
@@ -116,7 +122,7 @@ class ComparisonAcrossDatasets:
         Friedman
             ``ranks``, ``chi2`` with ``chi2_p``, and Iman and Davenport's ``f`` with ``p``.
         """
-        scores = self.scores().to_numpy()
+        scores = self._finite_scores().to_numpy()
         return friedman_test(scores if self.greater_is_better else -scores)
 
     def ranks(self) -> pd.Series:
@@ -141,7 +147,8 @@ class ComparisonAcrossDatasets:
         float
             Estimators whose average ranks are farther apart differ.
         """
-        return nemenyi_critical_difference(len(self.names), len(self.comparisons), alpha)
+        n = len(self._finite_scores())
+        return nemenyi_critical_difference(len(self.names), n, alpha)
 
     def pairs(self, *, rope: float = 0.01) -> pd.DataFrame:
         """All pairs of estimators, the better ranked one first.
@@ -159,7 +166,7 @@ class ComparisonAcrossDatasets:
             (``p_wilcoxon``, and ``p_holm`` over the pairs), and the Bayesian signed rank test:
             ``p_better``, ``p_equal``, ``p_worse``.
         """
-        scores, ranks = self.scores(), self.ranks()
+        scores, ranks = self._finite_scores(), self.ranks()
         names = list(ranks.sort_values(kind="stable").index)
         sign, rows = 1 if self.greater_is_better else -1, []
         for first, second in combinations(names, 2):
@@ -198,9 +205,20 @@ class ComparisonAcrossDatasets:
         """
         if len(self.names) < 2:
             return f"Only {self.names[0]} was judged on every data set."
-        n, test, ranks = len(self.comparisons), self.friedman(), self.ranks()
+        n = len(self._finite_scores())
+        if n < 2:
+            return (
+                f"On {n} of {len(self.comparisons)} data sets every estimator has a score: it "
+                "takes two or more to tell estimators apart by their ranks."
+            )
+        test, ranks = self.friedman(), self.ranks()
         best = ranks.idxmin()
-        said = f"{best} has the best average rank, {ranks[best]:.2f} over {n} data sets"
+        first = [str(name) for name in self.names if ranks[name] == ranks[best]]
+        verb = "has" if len(first) == 1 else "have"
+        said = (
+            f"{' and '.join(first)} {verb} the best average rank, {ranks[best]:.2f} over {n} data "
+            "sets"
+        )
         if not test.p < ALPHA:
             return f"{said}, but the estimators cannot be told apart (Friedman, p {test.p:.3g})."
         beaten = [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
+from ._statistics import are_equal
+
 
 def bootstrap_sums(cases: np.ndarray, n_resamples: int = 2000, seed: int = 0) -> np.ndarray:
     """Resample cases (samples or images) with replacement, and add up what they hold.
@@ -53,14 +55,17 @@ def bca_interval(
     Returns
     -------
     low, high : float
+        NaN where the resamples do not differ, and so say nothing of the spread. Resamples without
+        a value, such as those without a sample of some class, do not count.
 
     References
     ----------
     .. [1] B. Efron, R. J. Tibshirani, "An Introduction to the Bootstrap", 1993, section 14.3.
     """
+    resampled, without_one = finite(resampled), finite(without_one)
     n = len(resampled)
-    if np.ptp(resampled) == 0:
-        return float(resampled[0]), float(resampled[0])
+    if are_equal(resampled) or not np.isfinite(observed):
+        return np.nan, np.nan
     share = (np.mean(resampled < observed) + np.mean(resampled <= observed)) / 2
     bias = stats.norm.ppf(np.clip(share, 0.5 / n, 1 - 0.5 / n))
     centered = without_one.mean() - without_one
@@ -73,6 +78,22 @@ def bca_interval(
 
 
 def bootstrap_p(resampled: np.ndarray) -> float:
-    """The two-sided p-value of no difference: twice the smaller share of resamples beyond 0."""
+    """The two-sided p-value of no difference: twice the smaller share of resamples beyond 0.
+
+    Where no resample lies there, their number says no more than that the share is less than one of
+    them: the tail is then that of the normal distribution of their mean and standard deviation, if
+    it is smaller. So a difference of many standard errors remains one among many pairs.
+    """
+    resampled = finite(resampled)
+    if are_equal(resampled):
+        return 1.0 if len(resampled) and not resampled.any() else np.nan
     tail = min(np.count_nonzero(resampled <= 0), np.count_nonzero(resampled >= 0))
-    return min(1.0, 2 * (tail + 1) / (len(resampled) + 1))
+    p = min(1.0, 2 * (tail + 1) / (len(resampled) + 1))
+    if tail:
+        return p
+    return min(p, float(2 * stats.norm.sf(abs(resampled.mean()) / resampled.std())))
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """Those of the values that are finite."""
+    return values[np.isfinite(values)]

@@ -18,6 +18,7 @@ from ._measure import describe_run
 from ._problems import choose_problem
 from ._result import Comparison
 from ._run import run_folds
+from ._tables import label
 
 
 def compare(
@@ -184,10 +185,18 @@ def _collect(estimators, X, problem, design, provenance, outcome) -> Comparison:
         found = {n: [getattr(f.answer, part) for f in results] for n, results in complete.items()}
         return {n: values for n, values in found.items() if all(v is not None for v in values)}
 
+    metrics = [name for name in problem.metrics if folds[name].notna().any()]
+    remarks = list(design.remarks)
+    if problem.main_metric not in metrics:
+        remarks.append(
+            f"{label(problem.main_metric)} has no value for any estimator or fold: "
+            f"{label(metrics[0])} ranks the estimators instead."
+        )
+        problem.main_metric = metrics[0]
     confusions = {n: [f.confusion for f in results] for n, results in complete.items()}
     return Comparison(
         folds=folds,
-        metrics=[name for name in problem.metrics if folds[name].notna().any()],
+        metrics=metrics,
         confusion_matrices={n: np.stack(c) for n, c in confusions.items() if c[0] is not None},
         predictions=of_answers("predicted"),
         probabilities=of_answers("probabilities"),
@@ -202,7 +211,7 @@ def _collect(estimators, X, problem, design, provenance, outcome) -> Comparison:
         provenance=provenance,
         failures=outcome.failures,
         left_out=outcome.left_out,
-        design_remarks=design.remarks,
+        design_remarks=remarks,
         X=X,
         estimators=dict(estimators),
     )

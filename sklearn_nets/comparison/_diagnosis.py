@@ -10,12 +10,14 @@ from scipy import stats
 
 from ._diagnosis_data import check_data, check_labels
 from ._findings import Finding, baselines
-from ._statistics import corrected_difference
+from ._judgement import difference, interval, rounded, test_train_ratio
+from ._statistics import are_equal, corrected_difference, normal_difference
 from ._tables import label
 
 __all__ = ["Finding", "diagnose"]
 
-LARGE_GAP = 0.05  # of a score that is 1 at best
+ALPHA = 0.05  # of what is told apart
+LARGE_GAP = 0.05  # of a score that is 1 at best, or of the loss of who has learned nothing
 STILL_FALLING = 0.1  # of all that the loss fell, in the last tenth of the epochs
 DIVERGED = 0.5  # of all that the loss fell, it rose again
 MOST_NEEDED = 10_000_000  # samples; beyond, two models are equal for all purposes
@@ -72,66 +74,115 @@ def diagnose(comparison, X=None) -> list[Finding]:
 
 
 def _scores(comparison, column: str) -> dict[str, np.ndarray]:
-    """A column of every fold, by estimator; empty where it was not measured."""
+    """A column of every fold, by estimator, the greater the better; empty if it was not measured.
+
+    So losses are negative here.
+    """
     if column not in comparison.folds:
         return {}
+    sign = 1 if _main(comparison).greater_is_better else -1
     by_estimator = comparison.folds.groupby("estimator", sort=False)[column]
-    scores = {name: values.to_numpy(np.float64) for name, values in by_estimator}
+    scores = {name: sign * values.to_numpy(np.float64) for name, values in by_estimator}
     return {name: values for name, values in scores.items() if np.isfinite(values).all()}
 
 
-def _gap(higher, lower, comparison) -> tuple[float, float, float]:
-    """The mean difference of two scores over the folds, and its interval."""
-    n_train, n_test = comparison.folds["n_train"], comparison.folds["n_test"]
-    difference = higher - lower
-    if len(difference) > 1:
-        ratio = float((n_test / n_train).mean())
-        return float(difference.mean()), *corrected_difference(difference, ratio)[1:3]
-    # one test set: scores as proportions, whose variance is largest for the lower bound's sake
-    p, q = np.clip([higher[0], lower[0]], 0, 1)
-    error = np.sqrt(p * (1 - p) / n_train.iloc[0] + q * (1 - q) / n_test.iloc[0])
-    return float(difference[0]), float(difference[0] - Z * error), float(difference[0] + Z * error)
+def _main(comparison):
+    return comparison.problem.metrics[comparison.problem.main_metric]
+
+
+def _number(comparison, score: float) -> str:
+    """A score, or a difference of two, as the metric has it."""
+    score = score if _main(comparison).greater_is_better else 0.0 - score  # 0, and not -0
+    return f"{score:.3f}" if _main(comparison).bounds[1] == 1 else f"{score:.4g}"
+
+
+def _ahead(comparison, first, second) -> tuple[float, float, float]:
+    """How far an estimator is ahead of another on unseen data, and the interval of that."""
+    metric = comparison.problem.main_metric
+    mean, low, high, *_ = difference(comparison, first, second, metric, 0.95)
+    return (mean, low, high) if _main(comparison).greater_is_better else (-mean, -high, -low)
+
+
+def _gap(comparison, trained, tested) -> tuple[float, float, float]:
+    """Score on training data minus that of an estimator on unseen data, and the interval of that.
+
+    NaN where nothing is known of the spread.
+    """
+    metric = comparison.problem.main_metric
+    values = _scores(comparison, "train_score")[trained] - _scores(comparison, metric)[tested]
+    if not are_equal(values):
+        return corrected_difference(values, test_train_ratio(comparison))[:3]
+    # one test set, or equal folds: two independent samples, of which that of the training data,
+    # whose answers were not kept, is taken to vary as unseen data do
+    n_train, n_test = comparison.folds["n_train"].iloc[0], comparison.folds["n_test"].iloc[0]
+    unseen = _variance(comparison, tested)
+    seen = _variance(comparison, trained) * max(1.0, n_test / n_train)
+    return normal_difference(values.mean(), np.sqrt(seen + unseen), 0.95, "")[:3]
+
+
+def _variance(comparison, name) -> float:
+    """The squared standard error of a score on unseen data, by its interval."""
+    found = interval(comparison, name, comparison.problem.main_metric, 0.95)
+    return ((found.high - found.low) / (2 * Z)) ** 2
 
 
 def _check_fit(comparison) -> Iterator[Finding]:
     metric = comparison.problem.main_metric
     test, train = _scores(comparison, metric), _scores(comparison, "train_score")
     dummies = baselines(comparison)
+    # a loss has no scale of its own but that of who has learned nothing
+    scale = 1.0
+    if _main(comparison).bounds[1] != 1:
+        constant = [abs(test[name].mean()) for name in test if name in dummies]
+        scale = min(constant or [max(abs(values.mean()) for values in test.values())], default=1.0)
     test = {name: scores for name, scores in test.items() if name not in dummies}
     if not test:
         return
     best = max(test, key=lambda name: test[name].mean())
-    words = label(metric)
+    sign = 1 if _main(comparison).greater_is_better else -1
+
+    def number(score):
+        return _number(comparison, score)
+
     for name in test:
         if name not in train:
             continue
-        gap, low, high = _gap(train[name], test[name], comparison)
-        numbers = {"estimator": name, "metric": metric, "train_score": float(train[name].mean())}
-        numbers |= {"test_score": float(test[name].mean())}
-        on_train = f"{words} {numbers['train_score']:.3f} on its training data"
-        if low > LARGE_GAP:
+        gap, low, high = _gap(comparison, name, name)
+        seen, unseen = float(train[name].mean()), float(test[name].mean())
+        numbers = {"estimator": name, "metric": metric, "train_score": sign * seen}
+        numbers |= {"test_score": sign * unseen}
+        on_train = f"{label(metric)} {number(seen)} on its training data"
+        if low > LARGE_GAP * scale:
             but = ". It is the best model all the same" if name == best else ""
-            worse = name != best and _gap(test[best], test[name], comparison)[1] > 0
+            worse = name != best and _ahead(comparison, best, name)[1] > 0
             yield Finding(
                 "over-fit",
                 "warning" if worse else "note",
-                f"{name} over-fits: {on_train}, {numbers['test_score']:.3f} on unseen data; the "
-                f"gap is {gap:.3f} (95 % interval {low:.3f} to {high:.3f}){but}. More data, "
-                "augmentation or stronger regularization would help.",
+                f"{name} over-fits: {on_train}, {number(unseen)} on unseen data; the gap is "
+                f"{_size(comparison, gap)} (95 % interval {_size(comparison, low)} to "
+                f"{_size(comparison, high)}){but}. More data, augmentation or stronger "
+                "regularization would help.",
                 {**numbers, "gap": gap, "interval": (low, high)},
             )
-        behind, low, high = _gap(test[best], train[name], comparison)
-        if name != best and low > 0:
+        if name == best:
+            continue
+        behind, high, low = (-value for value in _gap(comparison, name, best))
+        if low > 0:
             yield Finding(
                 "under-fit",
                 "warning",
-                f"{name} under-fits: {on_train} is less than {best} reaches on unseen data "
-                f"({test[best].mean():.3f}; {behind:.3f} more, 95 % interval {low:.3f} to "
-                f"{high:.3f}). A larger model, weaker regularization or longer training would "
-                "help.",
+                f"{name} under-fits: {on_train} is worse than {best} on unseen data "
+                f"({number(test[best].mean())}; by {_size(comparison, behind)}, 95 % interval "
+                f"{_size(comparison, low)} to {_size(comparison, high)}). A larger model, weaker "
+                "regularization or longer training would help.",
                 {**numbers, "best": best, "gap": behind, "interval": (low, high)},
             )
     yield from _check_against_dummies(comparison, test, dummies)
+
+
+def _size(comparison, gap: float) -> str:
+    """A difference of two scores, positive where the first is better."""
+    return f"{gap:.3f}" if _main(comparison).bounds[1] == 1 else f"{gap:.4g}"
 
 
 def _check_against_dummies(comparison, test, dummies) -> Iterator[Finding]:
@@ -141,17 +192,20 @@ def _check_against_dummies(comparison, test, dummies) -> Iterator[Finding]:
         return
     dummy = max(constant, key=lambda name: constant[name].mean())
     for name, scores in test.items():
-        gap, low, high = _gap(scores, constant[dummy], comparison)
+        ahead, low, high = _ahead(comparison, name, dummy)
         fewer_errors = sample_errors(comparison, dummy) - sample_errors(comparison, name)
-        if low <= 0 and _normal_interval(fewer_errors)[0] <= 0:
+        if not low > 0 and _normal_interval(fewer_errors)[0] <= 0:
+            found = ""
+            if np.isfinite(low):
+                ends = f"{_size(comparison, low)} to {_size(comparison, high)}"
+                found = f" (better by {_size(comparison, ahead)}, 95 % interval {ends})"
             yield Finding(
                 "under-fit",
                 "warning",
                 f"{name} is not clearly better than {dummy}, which says the same of every sample: "
-                f"{label(metric)} {scores.mean():.3f} against "
-                f"{constant[dummy].mean():.3f} (difference {gap:.3f}, 95 % interval {low:.3f} to "
-                f"{high:.3f}).",
-                {"estimator": name, "baseline": dummy, "gap": gap, "interval": (low, high)},
+                f"{label(metric)} {_number(comparison, scores.mean())} against "
+                f"{_number(comparison, constant[dummy].mean())}{found}.",
+                {"estimator": name, "baseline": dummy, "gap": ahead, "interval": (low, high)},
             )
 
 
@@ -214,28 +268,27 @@ def _check_leaders(comparison) -> Iterator[Finding]:
     if len(scores) < 2:
         return
     first, second = sorted(scores, key=scores.get, reverse=True)[:2]
-    difference = sample_errors(comparison, second) - sample_errors(comparison, first)
-    n, mean, (low, high) = len(difference), float(difference.mean()), _normal_interval(difference)
-    if low > 0 or high < 0:
+    pairs = comparison.pairs().set_index(["first", "second"])
+    pair = pairs.loc[(first, second) if (first, second) in pairs.index else (second, first)]
+    if not pair["p_holm"] >= ALPHA:
         return
-    needed = n * ((mean - low) / mean) ** 2 if mean > 0 else np.inf
-    if needed < MOST_NEEDED:
-        digits = 10 ** max(0, int(np.log10(needed)) - 1)  # two of them: it is a guess
-        needed = int(np.ceil(needed / digits) * digits)
-        cure = f"If the difference is as large as it looks, about {needed:,} samples would do."
-    else:
-        needed, cure = None, "No number of samples that one could collect would do."
+    n, more = len(np.unique(np.concatenate([t for _, t in comparison.splits]))), None
+    cure = "No number of samples that one could collect would do."
+    if pair["more_samples"] < MOST_NEEDED:
+        more = pair["more_samples"]
+        cure = f"If the difference is as large as it looks, about {rounded(more)} more would do."
     yield Finding(
         "test set too small",
         "warning",
-        f"{first} and {second}, the leaders by {label(metric)} ({scores[first]:.3f} and "
-        f"{scores[second]:.3f}), cannot be told apart on {n:,} test samples. {cure}",
+        f"{first} and {second}, the leaders by {label(metric)} "
+        f"({_number(comparison, scores[first])} and {_number(comparison, scores[second])}), cannot "
+        f"be told apart on {n:,} test samples. {cure}",
         {
             "estimators": (first, second),
-            "difference_of_errors": mean,
-            "interval": (low, high),
+            "difference": pair["difference"],
+            "interval": (pair["low"], pair["high"]),
             "n_samples": n,
-            "n_needed": needed,
+            "more_samples": more,
         },
     )
 

@@ -12,10 +12,12 @@ from ._statistics import (
     NO_INTERVAL,
     Difference,
     Interval,
+    are_equal,
     corrected_difference,
     correlated_bayes,
     holm,
     mcnemar_test,
+    no_interval,
 )
 from ._tables import label
 
@@ -36,10 +38,8 @@ def interval(comparison, name, metric: str, confidence: float) -> Interval:
     values = comparison.fold_scores(name, metric)
     if np.isnan(values).any():
         return NO_INTERVAL
-    if len(values) == 1:
-        return kind.interval(comparison.evidence(name, 0), confidence)
-    if np.ptp(values) < 1e-12:  # equal folds say nothing of the spread: all samples together do
-        return kind.interval(comparison.pooled_evidence(name), confidence)
+    if are_equal(values):  # one test set, or folds that say nothing of the spread
+        return kind.interval(all_evidence(comparison, name), confidence)
     found = corrected_difference(values, test_train_ratio(comparison), confidence)
     least, greatest = kind.bounds
     return Interval(max(found.low, least), min(found.high, greatest), "Nadeau-Bengio")
@@ -52,26 +52,42 @@ def default_rope(comparison, metric: str) -> float:
     return 0.01 * float(comparison.folds[metric].abs().mean())
 
 
+def fold_differences(comparison, first, second, metric: str) -> np.ndarray:
+    """First minus second estimator on every fold; what is only rounding is 0."""
+    a, b = (comparison.fold_scores(name, metric) for name in (first, second))
+    return np.where(abs(a - b) <= 1e-12 * np.maximum(abs(a), abs(b)), 0.0, a - b)
+
+
 def difference(comparison, first, second, metric: str, confidence: float) -> Difference:
     """First minus second estimator, on the same folds."""
-    a, b = (comparison.fold_scores(name, metric) for name in (first, second))
-    if len(a) == 1:
-        evidence = (comparison.evidence(name, 0) for name in (first, second))
-        return comparison.problem.metrics[metric].difference(*evidence, confidence)
-    return corrected_difference(a - b, test_train_ratio(comparison), confidence)
+    values = fold_differences(comparison, first, second, metric)
+    if not np.isfinite(values).all():
+        return no_interval(values.mean())
+    if not are_equal(values):
+        return corrected_difference(values, test_train_ratio(comparison), confidence)
+    evidence = (all_evidence(comparison, name) for name in (first, second))
+    found = comparison.problem.metrics[metric].difference(*evidence, confidence)
+    return found._replace(mean=float(values.mean()))
+
+
+def all_evidence(comparison, name):
+    """The one test set, or all folds together."""
+    if len(comparison.splits) == 1:
+        return comparison.evidence(name, 0)
+    return comparison.pooled_evidence(name)
 
 
 def _posterior(comparison, first, second, metric, rope, found, confidence):
     """Probabilities that the first is worse, practically equal, better."""
     sign = 1 if comparison.problem.metrics[metric].greater_is_better else -1
-    values = sign * (comparison.fold_scores(first, metric) - comparison.fold_scores(second, metric))
-    if len(values) > 1:
+    values = sign * fold_differences(comparison, first, second, metric)
+    if not are_equal(values):
         return correlated_bayes(values, test_train_ratio(comparison), rope)
-    # One test set: a normal posterior as wide as the interval, under a flat prior.
+    # One test set, or equal folds: a normal posterior as wide as the interval, under a flat prior.
     std = (found.high - found.low) / (2 * stats.norm.isf((1 - confidence) / 2))
     if not std > 0:
         return np.nan, np.nan, np.nan
-    posterior = stats.norm(values[0], std)
+    posterior = stats.norm(values.mean(), std)
     worse, better = float(posterior.cdf(-rope)), float(posterior.sf(rope))
     return worse, 1 - worse - better, better
 
@@ -185,7 +201,7 @@ def _joint_sentence(rows) -> str:
     told = f"{least.first} cannot be told apart from {names} on this data"
     if not np.isfinite(least.more_samples):
         return told
-    more = _rounded(least.more_samples)
+    more = rounded(least.more_samples)
     return f"{told}: it would take about {more} more samples for {least.second}, more for the rest"
 
 
@@ -195,6 +211,15 @@ def _sentence(comparison, row, metric, confidence) -> str:
     def number(value, sign=""):
         return f"{100 * value:{sign}.1f}" if kind.in_points else f"{value:{sign}.3g}"
 
+    scores = {name: comparison.fold_scores(name, metric) for name in (row.first, row.second)}
+    for name, values in scores.items():
+        unknown, n_folds = np.count_nonzero(~np.isfinite(values)), len(values)
+        if unknown:
+            where = f" on {unknown} of {n_folds} folds" if unknown < n_folds else ""
+            return (
+                f"{row.first} and {row.second} cannot be compared: {name} has no "
+                f"{label(metric)}{where}"
+            )
     unit = "points" if kind.in_points else label(metric)
     found = f"{number(row.difference, '+')} {unit}"
     if np.isnan(row.p):
@@ -210,10 +235,10 @@ def _sentence(comparison, row, metric, confidence) -> str:
     told = f"{row.first} and {row.second} cannot be told apart on this data"
     if not np.isfinite(row.more_samples) or row.more_samples > 1000 * len(comparison.y):
         return f"{told}, nor would any number of samples within reach tell them apart"
-    return f"{told}: it would take about {_rounded(row.more_samples)} more samples"
+    return f"{told}: it would take about {rounded(row.more_samples)} more samples"
 
 
-def _rounded(value: float) -> str:
+def rounded(value: float) -> str:
     """Two digits: more would pretend to be known."""
     digits = max(0, int(np.floor(np.log10(value))) - 1)
     return f"{int(round(value / 10**digits) * 10**digits):,}"

@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import get_scorer
 
 from . import _bootstrap, _statistics
-from ._statistics import NO_INTERVAL, Difference, Interval
+from ._statistics import NO_INTERVAL, Difference, Interval, no_interval
 
 
 @dataclass
@@ -104,8 +104,7 @@ class Metric(ABC):
 
     def difference(self, first: Evidence, second: Evidence, confidence: float) -> Difference:
         """First minus second on one test set."""
-        mean = self.score(first) - self.score(second)
-        return Difference(mean, np.nan, np.nan, np.nan, "none")
+        return no_interval(self.score(first) - self.score(second))
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +137,7 @@ class SumMetric(Metric):
     def difference(self, first, second, confidence):
         mean = self.score(first) - self.score(second)
         if np.isnan(mean):
-            return Difference(mean, np.nan, np.nan, np.nan, "none")
+            return no_interval(mean)
         resampled = self.of_sums(first.resampled) - self.of_sums(second.resampled)
         without_one = self._without_one(first) - self._without_one(second)
         low, high = _bootstrap.bca_interval(mean, resampled, without_one, confidence)
@@ -229,15 +228,19 @@ class ResampledMetric(Metric):
         if np.isnan(self.score(evidence)):
             return NO_INTERVAL
         levels = [(1 - confidence) / 2, (1 + confidence) / 2]
-        low, high = np.nanquantile(self._resampled(evidence), levels)
+        resampled = _bootstrap.finite(self._resampled(evidence))
+        if _statistics.are_equal(resampled):
+            return NO_INTERVAL
+        low, high = np.quantile(resampled, levels)
         return Interval(float(low), float(high), f"bootstrap over {evidence.problem.unit_of_cases}")
 
     def difference(self, first, second, confidence):
         mean = self.score(first) - self.score(second)
         if np.isnan(mean):
             return super().difference(first, second, confidence)
-        resampled = self._resampled(first) - self._resampled(second)
-        resampled = resampled[~np.isnan(resampled)]
+        resampled = _bootstrap.finite(self._resampled(first) - self._resampled(second))
+        if _statistics.are_equal(resampled):
+            return no_interval(mean)
         low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
         p = _bootstrap.bootstrap_p(resampled)
         method = f"paired bootstrap over {first.problem.unit_of_cases}"
@@ -285,7 +288,16 @@ class Scorer(ResampledMetric):
 
     def of_resamples(self, evidence, rows):
         replay, scorer = Replay(evidence), get_scorer(self.name)
-        return np.array([scorer(replay, r, evidence.y[r]) for r in rows], dtype=float)
+
+        def score(sample):
+            try:
+                return scorer(replay, sample, evidence.y[sample])
+            except ValueError:
+                if len(rows) == 1:
+                    raise
+                return np.nan  # a resample without some class
+
+        return np.array([score(sample) for sample in rows], dtype=float)
 
 
 class Replay:

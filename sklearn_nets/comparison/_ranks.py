@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,9 @@ def friedman_test(scores: np.ndarray) -> Friedman:
     Returns
     -------
     Friedman
-        Average ranks, chi-squared and its p-value, F and its p-value.
+        Average ranks, chi-squared and its p-value, F and its p-value. Where all data sets rank
+        alike, F is infinite, and p the probability that they do so by chance: 1 / k! for each of
+        them but the first.
 
     References
     ----------
@@ -43,7 +46,12 @@ def friedman_test(scores: np.ndarray) -> Friedman:
     chi2 = 12 * n / (k * (k + 1)) * (np.sum(ranks**2) - k * (k + 1) ** 2 / 4)
     rest = n * (k - 1) - chi2
     f = (n - 1) * chi2 / rest if rest > 1e-12 else np.inf
-    p = stats.f.sf(f, k - 1, (k - 1) * (n - 1)) if n > 1 else np.nan
+    if n < 2:
+        p = np.nan
+    elif np.isinf(f):
+        p = float(math.factorial(k)) ** (1 - n)
+    else:
+        p = stats.f.sf(f, k - 1, (k - 1) * (n - 1))
     return Friedman(ranks, float(chi2), float(stats.chi2.sf(chi2, k - 1)), float(f), float(p))
 
 

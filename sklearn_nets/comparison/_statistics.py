@@ -29,6 +29,11 @@ class Difference(NamedTuple):
 NO_INTERVAL = Interval(np.nan, np.nan, "none")
 
 
+def no_interval(mean: float) -> Difference:
+    """A difference of whose spread nothing is known."""
+    return Difference(float(mean), np.nan, np.nan, np.nan, "none")
+
+
 # -- proportions
 
 
@@ -154,17 +159,22 @@ def corrected_difference(values, test_train_ratio: float, confidence: float = 0.
     Returns
     -------
     Difference
-        Its `p` is two-sided, for a mean of 0.
+        Its `p` is two-sided, for a mean of 0. Of one fold, of equal values and of values that are
+        not finite, interval and p are NaN.
     """
     values = np.asarray(values, dtype=float)
     mean, df = float(values.mean()), len(values) - 1
+    if not np.isfinite(values).all() or are_equal(values):
+        return no_interval(mean)
     std = corrected_std(values, test_train_ratio)
-    if not std > 0:  # one fold, or equal values: nothing is known of the spread
-        p = np.nan if df == 0 else float(mean == 0)
-        return Difference(mean, *((np.nan, np.nan) if df == 0 else (mean, mean)), p, "corrected t")
     half = stats.t.isf((1 - confidence) / 2, df) * std
     p = 2 * stats.t.sf(abs(mean) / std, df)
     return Difference(mean, mean - half, mean + half, float(p), "corrected t")
+
+
+def are_equal(values: np.ndarray) -> bool:
+    """Whether values differ by no more than rounding: nothing is known of their spread then."""
+    return len(values) < 2 or bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
 
 
 def correlated_bayes(values, test_train_ratio: float, rope: float) -> tuple[float, float, float]:
@@ -183,7 +193,7 @@ def correlated_bayes(values, test_train_ratio: float, rope: float) -> tuple[floa
     Returns
     -------
     worse, equal, better : float
-        Posterior probabilities, which add up to 1.
+        Posterior probabilities, which add up to 1; NaN where nothing is known of the spread.
 
     References
     ----------
@@ -192,12 +202,9 @@ def correlated_bayes(values, test_train_ratio: float, rope: float) -> tuple[floa
        Research 18, 2017.
     """
     values = np.asarray(values, dtype=float)
-    mean, std = values.mean(), corrected_std(values, test_train_ratio)
-    if np.isnan(std):
+    if not np.isfinite(values).all() or are_equal(values):
         return np.nan, np.nan, np.nan
-    if std == 0:  # the posterior is a single point
-        worse, better = float(mean < -rope), float(mean > rope)
-        return worse, 1 - worse - better, better
+    mean, std = values.mean(), corrected_std(values, test_train_ratio)
     posterior = stats.t(len(values) - 1, mean, std)
     worse, better = float(posterior.cdf(-rope)), float(posterior.sf(rope))
     return worse, 1 - worse - better, better
@@ -289,6 +296,8 @@ def paired_proportions(b: int, c: int, n: int, confidence: float = 0.95) -> Diff
 
 def normal_difference(mean: float, std: float, confidence: float, method: str) -> Difference:
     """A difference whose estimate is normally distributed."""
+    if not (np.isfinite(mean) and 0 < std < np.inf):
+        return no_interval(mean)
     half = stats.norm.isf((1 - confidence) / 2) * std
-    p = 2 * stats.norm.sf(abs(mean) / std) if std > 0 else float(mean == 0)
+    p = 2 * stats.norm.sf(abs(mean) / std)
     return Difference(float(mean), float(mean - half), float(mean + half), float(p), method)

@@ -12,11 +12,16 @@ from ._segmentation import plain_splitter
 
 
 def r2(sums):
-    """1 - squared errors over squared deviations from the mean; NaN where y is constant."""
+    """1 - squared errors over squared deviations from the mean, as `sklearn.metrics.r2_score`.
+
+    Where y is constant, 1 if there is no error, else 0; NaN of a single sample.
+    """
     n, _, squared, total, total_squared = np.moveaxis(sums, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = total_squared - total**2 / n
-        return np.where(spread > 0, 1 - squared / spread, np.nan)
+        constant = ~(spread > 1e-12 * total_squared)  # but for rounding
+        found = np.where(constant, np.where(squared > 0, 0.0, 1.0), 1 - squared / spread)
+    return np.where(n < 2, np.nan, found)
 
 
 def mean_absolute_error(sums):
@@ -79,6 +84,9 @@ class Regression(Problem):
                 f"predict must give one number per sample: expected shape {evidence.y.shape}, got "
                 f"{predicted.shape} of dtype {predicted.dtype}."
             )
+        if not np.isfinite(predicted).all():
+            n_bad = np.count_nonzero(~np.isfinite(predicted))
+            raise ValueError(f"predict must give finite numbers: {n_bad} are NaN or infinite.")
         return super().judge(evidence, names)
 
     def errors(self, y, predicted):
