@@ -33,6 +33,7 @@ class OneCycle:
 
     Examples
     --------
+    >>> from sklearn_nets._training.schedules import OneCycle
     >>> [round(OneCycle(n_steps=10)(step), 2) for step in (0, 1, 2, 6, 10)]
     [0.04, 0.52, 1.0, 0.5, 0.0]
     """
@@ -57,6 +58,7 @@ class InverseScaling:
 
     Examples
     --------
+    >>> from sklearn_nets._training.schedules import InverseScaling
     >>> schedule = InverseScaling(power_t=0.5, n_samples=99, steps_per_epoch=2)
     >>> [schedule(step) for step in range(4)]
     [1.0, 1.0, 0.1, 0.1]
@@ -84,6 +86,7 @@ class ProgressiveResizing:
 
     Examples
     --------
+    >>> from sklearn_nets._training.schedules import ProgressiveResizing
     >>> schedule = ProgressiveResizing(n_epochs=6, multiple=16)
     >>> schedule(2), schedule(3)
     (Resize(scale=0.875, multiple=16), None)

@@ -38,6 +38,7 @@ def resolve_device(device: str | torch.device = "auto", X=None) -> torch.device:
 
     Examples
     --------
+    >>> from sklearn_nets._utils.device import resolve_device
     >>> resolve_device("cpu")
     device(type='cpu')
     """

@@ -95,6 +95,7 @@ def mean_average_precision_score(
 
     Examples
     --------
+    >>> from sklearn_nets.metrics import mean_average_precision_score
     >>> true = [{"boxes": [[0, 0, 10, 10]], "labels": ["cell"]}]
     >>> found = [{"boxes": [[0, 0, 10, 8]], "labels": ["cell"], "scores": [0.9]}]
     >>> mean_average_precision_score(true, found, iou_threshold=0.5)
@@ -131,6 +132,7 @@ def box_scores(y_true, y_pred, *, iou_threshold=0.5, score_threshold=0.5, sample
 
     Examples
     --------
+    >>> from sklearn_nets.metrics import box_scores
     >>> true = [{"boxes": [[0, 0, 10, 10], [20, 20, 30, 30]], "labels": ["a", "a"]}]
     >>> found = [{"boxes": [[0, 0, 10, 8]], "labels": ["a"], "scores": [0.9]}]
     >>> scores = box_scores(true, found)

@@ -40,6 +40,7 @@ def instance_average_precision_score(y_true, y_pred, *, iou_threshold=0.5, sampl
 
     Examples
     --------
+    >>> from sklearn_nets.metrics import instance_average_precision_score
     >>> instance_average_precision_score([[[1, 1, 0, 2]]], [[[1, 1, 0, 0]]])
     0.5
     """

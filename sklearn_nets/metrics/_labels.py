@@ -45,6 +45,7 @@ def confusion_matrix(y_true, y_pred, *, classes=None, ignore_index=None, sample_
 
     Examples
     --------
+    >>> from sklearn_nets.metrics import confusion_matrix
     >>> confusion_matrix([[[0, 0], [1, 1]]], [[[0, 1], [1, 1]]])
     array([[1, 1],
            [0, 2]])
@@ -130,6 +131,8 @@ def class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from sklearn_nets.metrics import class_scores
     >>> class_scores(np.array([[3, 1], [0, 0]]))["precision"]
     array([1., 0.])
     """
@@ -161,6 +164,7 @@ def mean_iou_score(y_true, y_pred, *, ignore_index=None, sample_weight=None) -> 
 
     Examples
     --------
+    >>> from sklearn_nets.metrics import mean_iou_score
     >>> mean_iou_score([[[0, 0], [1, 1]]], [[[0, 1], [1, 1]]])
     0.5833333333333333
     """
@@ -182,6 +186,7 @@ def pixel_accuracy_score(y_true, y_pred, *, ignore_index=None, sample_weight=Non
 
     Examples
     --------
+    >>> from sklearn_nets.metrics import pixel_accuracy_score
     >>> pixel_accuracy_score([[[0, 0], [1, 1]]], [[[0, 1], [1, 1]]])
     0.75
     """
@@ -212,6 +217,7 @@ def dice_score(y_true, y_pred, *, ignore_index=None, sample_weight=None) -> floa
 
     Examples
     --------
+    >>> from sklearn_nets.metrics import dice_score
     >>> dice_score([[[0, 0], [1, 1]]], [[[0, 1], [1, 1]]])
     0.7333333333333334
     """
@@ -234,6 +240,7 @@ def macro_precision_score(y_true, y_pred, *, ignore_index=None, sample_weight=No
 
     Examples
     --------
+    >>> from sklearn_nets.metrics import macro_precision_score
     >>> macro_precision_score([[[0, 0], [1, 1]]], [[[0, 1], [1, 1]]])
     0.8333333333333333
     """
@@ -255,6 +262,7 @@ def macro_recall_score(y_true, y_pred, *, ignore_index=None, sample_weight=None)
 
     Examples
     --------
+    >>> from sklearn_nets.metrics import macro_recall_score
     >>> macro_recall_score([[[0, 0], [1, 1]]], [[[0, 1], [1, 1]]])
     0.75
     """

@@ -80,6 +80,7 @@ def get_scorer(scoring):
     >>> from sklearn.model_selection import cross_val_score
     >>> from sklearn.naive_bayes import GaussianNB
     >>> from sklearn_nets import PixelClassifier, make_digit_scenes
+    >>> from sklearn_nets.metrics import get_scorer
     >>> X, y = make_digit_scenes(6, random_state=0, return_X_y=True)
     >>> scoring = get_scorer("dice")
     >>> cross_val_score(PixelClassifier(GaussianNB()), X, y, scoring=scoring, cv=2).shape

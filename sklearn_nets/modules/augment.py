@@ -56,6 +56,7 @@ class RandomFlipShift(Augmentation):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.vision import RandomFlipShift
     >>> X, y = torch.arange(6.0).reshape(1, 1, 2, 3), torch.tensor([7])
     >>> RandomFlipShift(hflip=1.0, shift=0)(X, y)
     (tensor([[[[2., 1., 0.],
@@ -148,6 +149,7 @@ class RandomZoom(Augmentation):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.vision import RandomZoom
     >>> X, masks = torch.rand(2, 3, 16, 20), torch.zeros(2, 16, 20, dtype=torch.int16)
     >>> [t.shape for t in RandomZoom()(X, masks)]
     [torch.Size([2, 3, 16, 20]), torch.Size([2, 16, 20])]
@@ -208,6 +210,7 @@ def auto_augmentation(height: int, width: int, hflip: bool) -> RandomFlipShift |
 
     Examples
     --------
+    >>> from sklearn_nets.modules.augment import auto_augmentation
     >>> auto_augmentation(28, 28, hflip=False), auto_augmentation(8, 4, hflip=True)
     (RandomFlipShift(hflip=0.0, shift=(2, 2)), RandomFlipShift(hflip=0.5, shift=(1, 0)))
     """

@@ -30,6 +30,7 @@ class Autoencoder(nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.autoencoder import Autoencoder, conv_coders
     >>> encoder, decoder = conv_coders((1, 8, 8), n_components=3, channels=(4,))
     >>> net = Autoencoder(encoder, decoder, torch.zeros(1, 8, 8), torch.tensor(1.0))
     >>> X = torch.zeros(2, 1, 8, 8)

@@ -40,6 +40,7 @@ def move_boxes(y, theta, height: int, width: int):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.boxes import move_boxes
     >>> mirror = torch.tensor([[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
     >>> move_boxes(torch.tensor([[[1.0, 2.0, 4.0, 6.0, 0.0]]]), mirror, height=8, width=10)
     tensor([[[6., 2., 9., 6., 0.]]])

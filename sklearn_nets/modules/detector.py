@@ -57,6 +57,7 @@ class DenseDetector(nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.detector import DenseDetector
     >>> DenseDetector(3, n_classes=2)(torch.zeros(2, 3, 50, 70)).shape
     torch.Size([2, 6, 13, 18])
     """

@@ -20,6 +20,7 @@ class Normalize(nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.layers import Normalize
     >>> norm = Normalize(mean=torch.tensor([100.0]), scale=torch.tensor([50.0]))
     >>> norm(torch.tensor([[[[0, 50, 200]]]], dtype=torch.uint8)).tolist()
     [[[[-2.0, -1.0, 2.0]]]]
@@ -43,6 +44,8 @@ class Head(nn.Linear):
     Examples
     --------
     >>> import torch
+    >>> from torch import nn
+    >>> from sklearn_nets.modules.layers import Head
     >>> with torch.autocast("cpu", torch.bfloat16):
     ...     print(Head(2, 3)(torch.zeros(1, 2)).dtype, nn.Linear(2, 3)(torch.zeros(1, 2)).dtype)
     torch.float32 torch.bfloat16
@@ -64,6 +67,7 @@ def pad_to_multiple(X, multiple: int, at_least: int = 1):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.layers import pad_to_multiple
     >>> pad_to_multiple(torch.tensor([[[[1.0, 2.0]]]]), 2).tolist()
     [[[[1.0, 2.0], [1.0, 2.0]]]]
     """
@@ -76,6 +80,7 @@ def stem_stride(size: tuple[int, int]) -> int:
 
     Examples
     --------
+    >>> from sklearn_nets.modules.layers import stem_stride
     >>> [stem_stride(size) for size in ((32, 100), (64, 48), (120, 160))]
     [1, 2, 4]
     """
@@ -101,6 +106,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.layers import BatchNorm2d
     >>> norm, x = BatchNorm2d(3), torch.randn(2, 3, 4, 4)
     >>> norm.sample_weight = torch.tensor([2.0, 1.0])
     >>> torch.allclose(norm(x), BatchNorm2d(3)(x[[0, 0, 1]])[1:], atol=1e-5)
@@ -167,6 +173,7 @@ class WhitenedConv2d(nn.Conv2d):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.layers import WhitenedConv2d
     >>> conv = WhitenedConv2d(1, (2, 2))
     >>> conv.whiten(torch.randn(50, 1, 8, 8))
     >>> conv(torch.randn(3, 1, 8, 8)).shape

@@ -29,6 +29,8 @@ class LectureCNN(Backbone):
 
     Examples
     --------
+    >>> import torch
+    >>> from sklearn_nets.modules.lecture import LectureCNN
     >>> net = LectureCNN((3, 40, 40), n_outputs=10)
     >>> sum(p.numel() for p in net.parameters())
     53300

@@ -35,6 +35,7 @@ class LeNet(Backbone):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.lenet import LeNet
     >>> lenet = LeNet((1, 28, 28), n_outputs=10)
     >>> lenet(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])

@@ -95,6 +95,8 @@ class MemoryNet(nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from torch import nn
+    >>> from sklearn_nets.modules.memory import MemoryNet
     >>> net = MemoryNet(nn.Identity(), 1, "identity", temperature=0.0)
     >>> net.memorize(torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[10.0], [20.0], [30.0]]))
     >>> net.eval()(torch.tensor([[0.9], [4.0]])).tolist()

@@ -60,6 +60,7 @@ class MLP(nn.Module, ManualGradient, NumpyProducts):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.mlp import MLP
     >>> MLP([4, 100, 3])(torch.zeros(2, 4)).shape
     torch.Size([2, 3])
     """

@@ -27,6 +27,7 @@ class Resize:
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.resizing import Resize
     >>> X, masks = torch.zeros(2, 3, 28, 32), torch.zeros(2, 28, 32, dtype=torch.int64)
     >>> [tuple(t.shape) for t in Resize(0.75, multiple=4)(X, masks)]
     [(2, 3, 20, 24), (2, 20, 24)]

@@ -71,6 +71,7 @@ class ResidualCNN(DataDependentInit, Backbone):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.resnet import ResidualCNN
     >>> ResidualCNN((3, 32, 32), n_outputs=10)(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 10])
     """

@@ -32,6 +32,7 @@ class PeriodicFeatures(nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.rows import PeriodicFeatures
     >>> PeriodicFeatures(5)(torch.zeros(2, 5)).shape
     torch.Size([2, 40])
     """
@@ -91,6 +92,7 @@ class RowEncoder(nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.rows import RowEncoder
     >>> RowEncoder(torch.zeros(5), torch.ones(5), 3)(torch.zeros(2, 1, 1, 5)).shape
     torch.Size([2, 3])
     """

@@ -43,6 +43,7 @@ class TorchvisionDetector(NeedsTarget, nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.torchvision_detectors import TorchvisionDetector
     >>> net = TorchvisionDetector("fcos", 3, n_classes=2).eval()
     >>> net(torch.zeros(1, 3, 64, 64)).shape
     torch.Size([1, 300, 6])

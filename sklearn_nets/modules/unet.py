@@ -47,6 +47,7 @@ class UNet(nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.unet import UNet
     >>> UNet(3, n_outputs=11)(torch.zeros(2, 3, 50, 70)).shape
     torch.Size([2, 11, 50, 70])
     """

@@ -34,6 +34,7 @@ def average_over_views(forward, X, hflip: bool = False, shift: tuple[int, int] =
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.views import average_over_views
     >>> average_over_views(lambda X: X, torch.tensor([[[[0.0, 2.0, 9.0]]]]), hflip=True)
     tensor([[[[0., 2., 9.]]]])
     >>> average_over_views(lambda X: X, torch.tensor([[[[0.0, 3.0, 6.0]]]]), shift=(0, 1))

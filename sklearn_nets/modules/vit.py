@@ -40,6 +40,7 @@ class Attention(nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.vit import Attention
     >>> Attention(16, num_heads=2)(torch.zeros(1, 5, 16)).shape
     torch.Size([1, 5, 16])
     """
@@ -148,6 +149,7 @@ class ConvTokenizer(DataDependentInit, nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.vit import ConvTokenizer
     >>> ConvTokenizer(3, 16, (32, 30))(torch.zeros(2, 3, 32, 30)).shape
     torch.Size([2, 64, 16])
     """
@@ -276,6 +278,7 @@ class VisionTransformer(DataDependentInit, Backbone):
     Examples
     --------
     >>> import torch
+    >>> from sklearn_nets.modules.vit import VisionTransformer
     >>> vit = VisionTransformer((3, 32, 32), n_outputs=10)
     >>> vit(torch.zeros(2, 3, 32, 32)).shape, vit.tokenizer.grid
     (torch.Size([2, 10]), (8, 8))

@@ -78,6 +78,7 @@ class KNeighborsClassifier(DeviceSearchMixin, _reference.KNeighborsClassifier):
 
     Examples
     --------
+    >>> import torch
     >>> from sklearn_nets.neighbors import KNeighborsClassifier
     >>> X = [[0], [1], [2], [3]]
     >>> y = [0, 0, 1, 1]

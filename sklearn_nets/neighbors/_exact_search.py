@@ -55,6 +55,8 @@ def nearest(X: torch.Tensor, Q: torch.Tensor, k: int) -> tuple[torch.Tensor, tor
 
     Examples
     --------
+    >>> import torch
+    >>> from sklearn_nets.neighbors._exact_search import nearest
     >>> X = torch.tensor([[0.0], [1.0], [3.0]])
     >>> distances, indices = nearest(X, torch.tensor([[2.5]]), 2)
     >>> distances.tolist(), indices.tolist()

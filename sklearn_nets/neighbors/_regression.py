@@ -74,6 +74,7 @@ class KNeighborsRegressor(DeviceSearchMixin, _reference.KNeighborsRegressor):
 
     Examples
     --------
+    >>> import torch
     >>> from sklearn_nets.neighbors import KNeighborsRegressor
     >>> X = [[0], [1], [2], [3]]
     >>> y = [0.0, 0.0, 1.0, 1.0]

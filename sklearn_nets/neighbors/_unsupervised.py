@@ -72,6 +72,7 @@ class NearestNeighbors(DeviceSearchMixin, _reference.NearestNeighbors):
 
     Examples
     --------
+    >>> import torch
     >>> from sklearn_nets.neighbors import NearestNeighbors
     >>> search = NearestNeighbors(n_neighbors=2).fit([[0.0], [1.0], [3.0]])
     >>> distances, indices = search.kneighbors(torch.tensor([[2.5]]))

@@ -78,6 +78,8 @@ def squared_hinge(X, Y, c, *, tol: float, max_iter: int):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from sklearn_nets.svm._newton import squared_hinge
     >>> W, n_iter = squared_hinge(
     ...     np.array([[1.0], [3.0]]), np.array([[-1.0, 1.0]]), np.full((1, 2), 2.0),
     ...     tol=1e-4, max_iter=10,
