@@ -76,17 +76,11 @@ def test_intervals_of_proportions_take_arrays_and_know_nothing_of_no_trials():
         assert 0 < low[1] < 0.6 < high[1] < 1
 
 
-@pytest.mark.parametrize(
-    ("b", "c", "statistic", "corrected", "exact"),
-    [(121, 59, 20.67222, 5.450095e-06, 0.000004), (70, 59, 0.7751938, 0.3786151, 0.378688)],
-)
-def test_mcnemar_equals_r(b, c, statistic, corrected, exact):
-    found = _statistics.mcnemar_test(b, c)
-    assert found["statistic"] == pytest.approx(statistic, rel=1e-6)
-    assert found["p_corrected"] == pytest.approx(corrected, rel=1e-6)
-    assert found["p_exact"] == pytest.approx(exact, abs=5e-7)
-    assert _statistics.mcnemar_test(c, b) == found
-    assert _statistics.mcnemar_test(0, 0)["p_exact"] == 1
+@pytest.mark.parametrize(("b", "c", "p"), [(121, 59, 0.000004), (70, 59, 0.378688)])
+def test_mcnemar_equals_r(b, c, p):
+    assert _statistics.mcnemar_test(b, c) == pytest.approx(p, abs=5e-7)
+    assert _statistics.mcnemar_test(c, b) == _statistics.mcnemar_test(b, c)
+    assert _statistics.mcnemar_test(0, 0) == 1
 
 
 DEMSAR = np.array(

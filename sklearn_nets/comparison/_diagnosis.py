@@ -211,7 +211,7 @@ def _check_against_dummies(comparison, test, dummies) -> Iterator[Finding]:
 
 def _check_convergence(comparison) -> Iterator[Finding]:
     warned = set()
-    for name, messages in getattr(comparison, "warnings", {}).items():
+    for name, messages in comparison.warnings.items():
         told = [(fold, text) for fold, text in messages if re.search("converge", text, re.I)]
         folds = sorted({fold for fold, _ in told})
         if folds:
@@ -223,7 +223,7 @@ def _check_convergence(comparison) -> Iterator[Finding]:
                 f'"{told[0][1]}" More iterations or a larger learning rate would help.',
                 {"estimator": name, "folds": folds, "message": told[0][1]},
             )
-    for name, curves in getattr(comparison, "curves", {}).items():
+    for name, curves in comparison.curves.items():
         losses = [np.asarray(curve.get("loss", []), np.float64) for curve in curves]
         diverged = [fold for fold, loss in enumerate(losses) if _diverged(loss)]
         falling = [fold for fold, loss in enumerate(losses) if _still_falling(loss)]

@@ -7,12 +7,14 @@ import warnings
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from sklearn.base import clone
 
+from ._interrupts import noticed_interrupts
 from ._measure import (
     count_parameters,
     find_device,
@@ -23,7 +25,7 @@ from ._measure import (
     train_score,
 )
 from ._metrics import Answer, Evidence
-from ._notices import noticed_interrupts
+from ._problems import Problem
 from ._progress import epochs_shown, live_progress
 
 
@@ -56,6 +58,37 @@ class Outcome:
     complete: dict[str, list[FoldResult]]
     failures: dict[str, Exception]
     left_out: list[str]
+
+
+@dataclass
+class Work:
+    """What is to be judged, and where results go.
+
+    Attributes
+    ----------
+    estimators : dict of str to estimator
+    X : array-like
+    problem : Problem
+    splits : list of (ndarray, ndarray)
+    done : dict of (str, int) to FoldResult
+        Results by estimator and fold; those of a checkpoint, to begin with.
+    outcome : Outcome
+        Its `failures` are written to.
+    checkpoint : Checkpoint or None
+    """
+
+    estimators: dict[str, Any]
+    X: Any
+    problem: Problem
+    splits: list[tuple[np.ndarray, np.ndarray]]
+    done: dict[tuple[str, int], FoldResult]
+    outcome: Outcome
+    checkpoint: Any  # whose module imports this one
+
+    def keep(self, name, fold, result):
+        self.done[name, fold] = result
+        if self.checkpoint:
+            self.checkpoint.save(name, fold, result)
 
 
 def judge_fold(name, estimator, X, problem, splits, fold, show=None, interrupted=()) -> FoldResult:
@@ -92,13 +125,16 @@ def run_folds(estimators, X, problem, splits, *, n_jobs, progress, checkpoint) -
     """Judge all estimators on all folds; one that fails does not stop the others."""
     done = checkpoint.load(estimators, splits) if checkpoint else {}
     outcome = Outcome({}, {}, [])
-    run = _run_serially if effective_n_jobs(n_jobs) == 1 else _run_in_processes
+    work = Work(estimators, X, problem, splits, done, outcome, checkpoint)
     with (
         live_progress(list(estimators), len(splits), progress) as show,
         noticed_interrupts() as interrupted,
         suppress(KeyboardInterrupt),
     ):
-        run(estimators, X, problem, splits, done, outcome, checkpoint, show, interrupted, n_jobs)
+        if effective_n_jobs(n_jobs) == 1:
+            _run_serially(work, show, interrupted)
+        else:
+            _run_in_processes(work, show, n_jobs)
     n_folds = len(splits)
     for name in estimators:
         if name in outcome.failures:
@@ -112,31 +148,26 @@ def run_folds(estimators, X, problem, splits, *, n_jobs, progress, checkpoint) -
     return outcome
 
 
-def _run_serially(
-    estimators, X, problem, splits, done, outcome, checkpoint, show, interrupted, n_jobs
-):
-    for name, estimator in estimators.items():
-        for fold in range(len(splits)):
-            if (name, fold) in done:
+def _run_serially(work: Work, show, interrupted):
+    for name, estimator in work.estimators.items():
+        for fold in range(len(work.splits)):
+            if (name, fold) in work.done:
                 continue
+            args = name, estimator, work.X, work.problem, work.splits, fold
             try:
-                result = judge_fold(name, estimator, X, problem, splits, fold, show, interrupted)
+                result = judge_fold(*args, show, interrupted)
             except Exception as error:
-                outcome.failures[name] = error
+                work.outcome.failures[name] = error
                 break
-            done[name, fold] = result
-            if checkpoint:
-                checkpoint.save(name, fold, result)
+            work.keep(name, fold, result)
 
 
-def _run_in_processes(
-    estimators, X, problem, splits, done, outcome, checkpoint, show, interrupted, n_jobs
-):
+def _run_in_processes(work: Work, show, n_jobs):
     tasks = [
-        delayed(_judge_or_fail)(name, estimator, X, problem, splits, fold)
-        for name, estimator in estimators.items()
-        for fold in range(len(splits))
-        if (name, fold) not in done
+        delayed(_judge_or_fail)(name, estimator, work.X, work.problem, work.splits, fold)
+        for name, estimator in work.estimators.items()
+        for fold in range(len(work.splits))
+        if (name, fold) not in work.done
     ]
     n_done, failed_fold = defaultdict(int), {}
     # as they come, where the backend can: not if nets wait for each other (`stacked`), or for dask
@@ -145,12 +176,10 @@ def _run_in_processes(
     for name, fold, result in Parallel(n_jobs=n_jobs, return_as=return_as)(tasks):
         if isinstance(result, Exception):
             # of several folds that fail, the first is told, as when they run one by one
-            if fold < failed_fold.get(name, len(splits)):
-                outcome.failures[name], failed_fold[name] = result, fold
+            if fold < failed_fold.get(name, len(work.splits)):
+                work.outcome.failures[name], failed_fold[name] = result, fold
             continue
-        done[name, fold] = result
-        if checkpoint:
-            checkpoint.save(name, fold, result)
+        work.keep(name, fold, result)
         if show:
             show(name, n_done[name], 1.0)
             n_done[name] += 1

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
+from sklearn.model_selection import GroupKFold, KFold, RepeatedKFold
 from sklearn.utils import Tags
 
 from ..._utils.array_api import to_numpy
@@ -169,6 +170,15 @@ class Problem(ABC):
         tags = BaseEstimator().__sklearn_tags__()
         tags.estimator_type = self.estimator_type
         return tags
+
+
+def plain_splitter(n_splits, random_state, n_repeats, grouped):
+    """Folds that do not look at y."""
+    if grouped:
+        return GroupKFold(n_splits, shuffle=True, random_state=random_state)
+    if n_repeats > 1:
+        return RepeatedKFold(n_splits=n_splits, n_repeats=n_repeats, random_state=random_state)
+    return KFold(n_splits, shuffle=True, random_state=random_state)
 
 
 def interval_columns(name: str, values, low, high) -> dict[str, np.ndarray]:

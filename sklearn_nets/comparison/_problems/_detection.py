@@ -10,9 +10,8 @@ import numpy as np
 from ...metrics._boxes import COCO_THRESHOLDS, holds_boxes, match_boxes, read_boxes
 from .._box_pictures import box_overlays
 from .._metrics import Answer, Evidence, ResampledMetric, SumMetric
-from ._base import Problem, class_frame, interval_columns
+from ._base import Problem, class_frame, interval_columns, plain_splitter
 from ._labels import averaged, class_columns, ratio, split_counts
-from ._segmentation import plain_splitter
 
 SCORE_THRESHOLD = 0.5  # predicted boxes of a lower score are not counted by precision and recall
 

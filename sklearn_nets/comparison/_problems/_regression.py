@@ -7,8 +7,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.utils.multiclass import type_of_target
 
 from .._metrics import LOSS, SumMetric
-from ._base import Problem
-from ._segmentation import plain_splitter
+from ._base import Problem, plain_splitter
 
 
 def r2(sums):

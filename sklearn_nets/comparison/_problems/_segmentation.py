@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.model_selection import GroupKFold, KFold, RepeatedKFold
 
 from .._metrics import SumMetric
 from .._pictures import mask_overlays
-from ._base import class_frame
+from ._base import class_frame, plain_splitter
 from ._labels import LabelProblem, class_columns, class_counts, split_counts
 
 
@@ -80,12 +79,3 @@ class Segmentation(LabelProblem):
 
     def pictures(self, comparison, images):
         return {"masks": mask_overlays(comparison, images)}
-
-
-def plain_splitter(n_splits, random_state, n_repeats, grouped):
-    """Folds that do not look at y."""
-    if grouped:
-        return GroupKFold(n_splits, shuffle=True, random_state=random_state)
-    if n_repeats > 1:
-        return RepeatedKFold(n_splits=n_splits, n_repeats=n_repeats, random_state=random_state)
-    return KFold(n_splits, shuffle=True, random_state=random_state)
