@@ -99,7 +99,7 @@ def _mcnemar_p(comparison, first, second) -> float:
     )
     if hit is None:
         return np.nan
-    return mcnemar_test(np.sum(hit & ~hit_too), np.sum(~hit & hit_too))["p_exact"]
+    return mcnemar_test(np.sum(hit & ~hit_too), np.sum(~hit & hit_too))
 
 
 def pairs(comparison, metric: str, rope: float | None, confidence: float) -> pd.DataFrame:
