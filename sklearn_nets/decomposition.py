@@ -246,6 +246,12 @@ class Autoencoder(
         -------
         samples : ndarray or torch.Tensor
             In the units and the layout of the data of `fit`: (n_samples, n_features) for rows.
+
+        Raises
+        ------
+        ValueError
+            If `X` is not of shape (n_samples, n_components_), or an array that holds NaN or
+            infinity.
         """
         check_is_fitted(self, "net_")
         module, codes = self.net_.module_.eval(), from_array_api(X)

@@ -95,7 +95,7 @@ def test_mirroring_is_refused_where_labels_do_not_bear_it():
     X, y = load_digits(return_X_y=True)
     X, y = torch.from_numpy(X.reshape(-1, 1, 8, 8)), torch.from_numpy(y)
     assert not mirroring_keeps_targets(X, y, np.random.RandomState(0))
-    # the same images, labelled by how dark they are, which mirroring does not change
+    # the same images, labeled by how dark they are, which mirroring does not change
     ink = X.sum((1, 2, 3))
     dark = torch.bucketize(ink, ink.quantile(torch.tensor([0.33, 0.67], dtype=ink.dtype)))
     assert mirroring_keeps_targets(X, dark, np.random.RandomState(0))

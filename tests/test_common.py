@@ -435,7 +435,7 @@ def test_ignored_pixels_are_no_class(estimator):
     assert model.classes_.tolist() == [0, 1, 2]
     assert 255 not in model.predict(X)
     assert model.score(X, masks) > 0.9
-    with pytest.raises(ValueError, match="no labelled pixel"):
+    with pytest.raises(ValueError, match="no labeled pixel"):
         clone(model).fit(X, np.full_like(masks, 255))
 
 

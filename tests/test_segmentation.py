@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn_nets.datasets import make_digit_scenes
 from sklearn_nets.metrics import confusion_matrix, dice_score, get_scorer, mean_iou_score
 from sklearn_nets.modules.losses import PixelLoss
-from sklearn_nets.modules.mirroring import labelled_patches, mirroring_keeps_masks
+from sklearn_nets.modules.mirroring import labeled_patches, mirroring_keeps_masks
 from sklearn_nets.segmentation import PixelClassifier, SegmentationDisplay, SegmentationNet
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -304,7 +304,7 @@ def test_masks_bear_mirroring_or_not():
     digits = torch.from_numpy(data.masks.astype(np.int16))
     bright = (X.float().mean(1) > 128).to(torch.int16)
     for masks, keeps in ((digits, False), (bright, True)):
-        _, labels, _, _ = labelled_patches(X, masks, random_state)
+        _, labels, _, _ = labeled_patches(X, masks, random_state)
         assert torch.equal(labels.bincount()[labels.unique()] <= 250, torch.ones(
             len(labels.unique()), dtype=torch.bool))  # fmt: skip
         assert mirroring_keeps_masks(X, masks, random_state) is keeps
@@ -334,7 +334,7 @@ DATA = Path(os.environ.get("SKLEARN_NETS_DATA", "missing")) / "camvid_120x160.np
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="needs SKLEARN_NETS_DATA")
-def test_street_scenes_with_unlabelled_pixels():
+def test_street_scenes_with_unlabeled_pixels():
     with np.load(DATA) as data:
         X, y = data["images"][:16], data["masks"][:16]
     model = small(ignore_index=11, max_iter=4, channels=(8, 16, 32), batch_size=4).fit(X, y)

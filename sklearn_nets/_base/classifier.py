@@ -82,6 +82,13 @@ class ClassifierNet(ClassifierMixin, BaseNet):
         -------
         self : object
             The estimator after one epoch more.
+
+        Raises
+        ------
+        ValueError
+            If ``class_weight="balanced"``, which needs all samples, or `early_stopping` is set;
+            if the first call names no `classes`, or a later one others; if `y` holds a class that
+            they do not.
         """
         y, classes = to_numpy(y), to_numpy(classes)
         if self.class_weight == "balanced":

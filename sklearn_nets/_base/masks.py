@@ -54,7 +54,7 @@ def mask_classes(y, ignore_index):
     if ignore_index is not None:
         classes = classes[classes != ignore_index]
     if not len(classes):
-        raise ValueError(f"y holds no labelled pixel: every one is ignore_index={ignore_index!r}.")
+        raise ValueError(f"y holds no labeled pixel: every one is ignore_index={ignore_index!r}.")
     return classes
 
 

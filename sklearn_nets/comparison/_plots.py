@@ -1,7 +1,7 @@
 """Figures of a comparison, for ``Comparison.plot`` and for the page.
 
 Estimators differ by color (Okabe and Ito's, which color-blind people tell apart), by marker and by
-dashes, so that figures can be read in grey.
+dashes, so that figures can be read in gray.
 """
 
 from __future__ import annotations

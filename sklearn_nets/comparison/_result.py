@@ -64,6 +64,21 @@ class Comparison(Faces):
         The samples; None after `load`.
     estimators : dict of str to estimator, or None
         Those that were given, unfitted; None after `load`.
+    learning_curves : DataFrame or None
+        Scores by size of the training set, once `learning_curve` was called; see there.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.dummy import DummyClassifier
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from sklearn_nets import compare
+    >>> X, y = load_iris(return_X_y=True)
+    >>> result = compare({"Bayes": GaussianNB(), "dummy": DummyClassifier()}, X, y, random_state=0)
+    >>> result.names, len(result.splits)
+    (['Bayes', 'dummy'], 5)
+    >>> bool((result.fold_scores("Bayes", "accuracy") > 0.8).all())
+    True
     """
 
     folds: pd.DataFrame
@@ -136,7 +151,19 @@ class Comparison(Faces):
         return self._kept[key]
 
     def evidence(self, name: str, fold: int) -> Evidence:
-        """Truth and answers of one estimator on one fold, as metrics take them."""
+        """Truth and answers of one estimator on one fold, as metrics take them.
+
+        Parameters
+        ----------
+        name : str
+            An estimator.
+        fold : int
+            The fold, counted from 0.
+
+        Returns
+        -------
+        Evidence
+        """
         key = ("evidence", name, fold)
         if key not in self._kept:
             scores = {
@@ -150,7 +177,18 @@ class Comparison(Faces):
         return self._kept[key]
 
     def pooled_evidence(self, name: str) -> Evidence:
-        """Truth and answers of one estimator on all folds together, one for each sample."""
+        """Truth and answers of one estimator on all folds together, one for each sample.
+
+        Parameters
+        ----------
+        name : str
+            An estimator.
+
+        Returns
+        -------
+        Evidence
+            In the order of the samples; of one tested several times, the first answer.
+        """
         folds = [self.evidence(name, fold) for fold in range(len(self.splits))]
         tested = np.concatenate([test for _, test in self.splits])
         _, once = np.unique(tested, return_index=True)  # repeated folds test a sample again

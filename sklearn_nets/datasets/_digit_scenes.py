@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits, load_sample_images
 from sklearn.utils import Bunch, check_random_state
 
 CLASS_NAMES = ("background", *"0123456789")
-STROKE = 0.35  # ink below this share of full intensity is left out: neither painted nor labelled
+STROKE = 0.35  # ink below this share of full intensity is left out: neither painted nor labeled
 CANDIDATES = 8  # places and colors drawn per digit, of which the best is taken
 
 

@@ -158,6 +158,12 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
         -------
         self : object
             The estimator after one epoch more.
+
+        Raises
+        ------
+        ValueError
+            If ``class_weight="balanced"``, which needs all boxes, or `early_stopping` is set; if
+            `y` holds a label that is not known since the first call.
         """
         if self.class_weight == "balanced":
             raise ValueError(

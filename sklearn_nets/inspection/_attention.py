@@ -56,6 +56,15 @@ class AttentionDisplay:
         Returns
         -------
         display : AttentionDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If the net is not fitted.
+        ValueError
+            If it is no vision transformer.
+        ImportError
+            If matplotlib is not installed.
         """
         net = last_step(estimator)
         modules = net.net_.module_.modules() if hasattr(net, "net_") else []

@@ -56,6 +56,15 @@ class FilterDisplay:
         Returns
         -------
         display : FilterDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If the net is not fitted.
+        ValueError
+            If it has no first layer of filters, or `image_shape` does not fit its inputs.
+        ImportError
+            If matplotlib is not installed.
         """
         filters = _first_filters(last_step(estimator), image_shape)
         return cls(filters[:max_filters]).plot(ax=ax)

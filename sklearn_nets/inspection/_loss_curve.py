@@ -76,6 +76,15 @@ class LossCurveDisplay:
         -------
         display : LossCurveDisplay
             The best epoch is that of the best validation score, or else of the least loss.
+
+        Raises
+        ------
+        NotFittedError
+            If the net is not fitted.
+        ValueError
+            If it keeps no loss of its epochs.
+        ImportError
+            If matplotlib is not installed.
         """
         net = last_step(estimator)
         curve = getattr(net, "loss_curve_", None)

@@ -234,7 +234,7 @@ class PixelLoss(Loss):
     Parameters
     ----------
     loss : {"cross_entropy", "dice", "focal", "cross_entropy+dice"}
-        "cross_entropy" is the mean over the labelled pixels of the batch, each weighted by its
+        "cross_entropy" is the mean over the labeled pixels of the batch, each weighted by its
         image's weight and its class's weight: Σ w l / Σ w. "focal" is the same of
         (1 - p)² · cross-entropy, where p is the probability of the true class (Lin et al. 2017,
         "Focal loss for dense object detection"). "dice" is 1 - 2 Σ w p t / Σ w (p + t) of each
@@ -259,14 +259,14 @@ class PixelLoss(Loss):
 
     def forward(self, z, y, weight=None):
         y = y.long()
-        labelled = (y >= 0).to(z.dtype)
+        labeled = (y >= 0).to(z.dtype)
         if weight is not None:
-            labelled = labelled * weight[:, None, None]
+            labeled = labeled * weight[:, None, None]
         if self.class_weight is not None:
-            labelled = labelled * self.class_weight.to(z.dtype)[y.clamp(min=0)]
+            labeled = labeled * self.class_weight.to(z.dtype)[y.clamp(min=0)]
         total = 0.0
         for term in self.terms:
-            total = total + (self._dice if term == "dice" else self._mean)(term, z, y, labelled)
+            total = total + (self._dice if term == "dice" else self._mean)(term, z, y, labeled)
         return total
 
     def _mean(self, term, z, y, weight):

@@ -89,7 +89,7 @@ def mirroring_keeps_masks(X, masks, random_state, n_queries: int = 2000) -> bool
     n_queries : int, default=2000
         How many patches are mirrored.
     """
-    patches, labels, images, columns = labelled_patches(X, masks, random_state)
+    patches, labels, images, columns = labeled_patches(X, masks, random_state)
     queries = torch.from_numpy(random_state.permutation(len(patches))[:n_queries]).to(X.device)
     _, labels = torch.unique(labels, return_inverse=True)
     columns = [columns[labels == label].cpu().numpy() for label in range(int(labels.max()) + 1)]
@@ -105,7 +105,7 @@ def mirroring_keeps_masks(X, masks, random_state, n_queries: int = 2000) -> bool
     return bool(excess[0] > VERY_CERTAIN * error**0.5 and excess[1] >= KEPT * excess[0])
 
 
-def labelled_patches(X, masks, random_state, n_per_class: int = 250):
+def labeled_patches(X, masks, random_state, n_per_class: int = 250):
     """Patches of images around pixels drawn from each class alike, and their labels.
 
     Parameters

@@ -19,7 +19,7 @@ class SegmenterMixin:
         X : array-like or torch.Tensor
             Images.
         y : array-like of shape (n_samples, height, width)
-            True masks; pixels labelled `ignore_index` are not judged.
+            True masks; pixels labeled `ignore_index` are not judged.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the images.
 

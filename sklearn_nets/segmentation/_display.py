@@ -116,16 +116,16 @@ class SegmentationDisplay:
         for row, image, true, predicted in zip(
             self.axes_, self.images, self.y_true, self.y_pred, strict=True
         ):
-            labelled = np.ones(true.shape, bool)
+            labeled = np.ones(true.shape, bool)
             if self.ignore_index is not None:
-                labelled = true != self.ignore_index
-            wrong = np.ma.masked_where((true == predicted) | ~labelled, np.ones(true.shape))
+                labeled = true != self.ignore_index
+            wrong = np.ma.masked_where((true == predicted) | ~labeled, np.ones(true.shape))
             row[0].imshow(image, cmap="gray")
-            row[1].imshow(self._colored(true, labelled, colors))
+            row[1].imshow(self._colored(true, labeled, colors))
             row[2].imshow(self._colored(predicted, np.ones(true.shape, bool), colors))
             row[3].imshow(image, cmap="gray", alpha=0.35)
             row[3].imshow(wrong, cmap="Reds", vmin=0, vmax=1, interpolation="nearest")
-            share = wrong.count() / max(labelled.sum(), 1)
+            share = wrong.count() / max(labeled.sum(), 1)
             row[3].set_xlabel(f"{share:.1%} of the pixels")
             for ax in row:
                 ax.set(xticks=[], yticks=[])
@@ -141,10 +141,10 @@ class SegmentationDisplay:
         )  # fmt: skip
         return self
 
-    def _colored(self, mask, labelled, colors):
-        codes = np.searchsorted(self.classes, np.where(labelled, mask, self.classes[0]))
+    def _colored(self, mask, labeled, colors):
+        codes = np.searchsorted(self.classes, np.where(labeled, mask, self.classes[0]))
         picture = colors(codes % colors.N)
-        picture[~labelled] = 1.0  # blank
+        picture[~labeled] = 1.0  # blank
         return picture
 
 

@@ -1,4 +1,4 @@
-"""One label per pixel: a segmentation net, and any classifier turned into a segmenter."""
+"""One label per pixel: a segmentation net."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
     loss: str = parameter(
         "cross_entropy+dice",
         [StrOptions({"cross_entropy", "dice", "focal", "cross_entropy+dice"})],
-        """Loss of the labelled pixels. 'dice' (Milletari et al. 2016) counts every class of a batch
+        """Loss of the labeled pixels. 'dice' (Milletari et al. 2016) counts every class of a batch
         alike, however small it is; 'focal' (Lin et al. 2017) counts the pixels most that are
         predicted worst.""",
     )  # fmt: skip
@@ -193,6 +193,12 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         -------
         self : object
             The estimator after one epoch more.
+
+        Raises
+        ------
+        ValueError
+            If ``class_weight="balanced"``, which needs all masks, or `early_stopping` is set; if
+            `y` holds a class that is not known since the first call.
         """
         if self.class_weight == "balanced":
             raise ValueError(

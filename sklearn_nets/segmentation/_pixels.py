@@ -76,7 +76,7 @@ class PixelClassifier(SegmenterMixin, MetaEstimatorMixin, BaseEstimator):
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None):
-        """Fit the classifier to the patches of the labelled pixels.
+        """Fit the classifier to the patches of the labeled pixels.
 
         Parameters
         ----------
@@ -90,30 +90,36 @@ class PixelClassifier(SegmenterMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         self : object
+
+        Raises
+        ------
+        ValueError
+            If `patch_size` is even, masks do not fit their images, no pixel has a label, or weights
+            do not fit the images.
         """
         if self.patch_size % 2 == 0:
             raise ValueError(f"patch_size must be odd, got {self.patch_size}.")
         X, y = self._read(X, y)
         weight = validate_weight(sample_weight, len(X))
         labels = np.concatenate([mask.ravel() for mask in y])
-        labelled = np.arange(len(labels))
+        labeled = np.arange(len(labels))
         if self.ignore_index is not None:
-            labelled = np.flatnonzero(labels != self.ignore_index)
+            labeled = np.flatnonzero(labels != self.ignore_index)
         self.classes_ = mask_classes(labels, self.ignore_index)
-        if self.max_pixels is not None and len(labelled) > self.max_pixels:
+        if self.max_pixels is not None and len(labeled) > self.max_pixels:
             random_state = check_random_state(self.random_state)
-            labelled = np.sort(random_state.choice(labelled, self.max_pixels, replace=False))
+            labeled = np.sort(random_state.choice(labeled, self.max_pixels, replace=False))
         ends = np.cumsum([mask.size for mask in y])
-        image = np.searchsorted(ends, labelled, side="right")
+        image = np.searchsorted(ends, labeled, side="right")
         rows = []
         for i in np.unique(image):
-            pixels = labelled[image == i] - (ends[i] - y[i].size)
+            pixels = labeled[image == i] - (ends[i] - y[i].size)
             at = np.unravel_index(pixels, y[i].shape)
             patches = self._patches(X[i] if isinstance(X, list) else X[i : i + 1])[0]
             rows.append(patches[at].reshape(len(pixels), -1))
         fit_params = {} if weight is None else {"sample_weight": weight[image]}
         estimator = clone(self.estimator)
-        self.estimator_ = estimator.fit(np.concatenate(rows), labels[labelled], **fit_params)
+        self.estimator_ = estimator.fit(np.concatenate(rows), labels[labeled], **fit_params)
         return self
 
     def _read(self, X, y):
