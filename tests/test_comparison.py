@@ -488,6 +488,32 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
     assert "<h1>new</h1>" in page.read_text()
 
 
+@pytest.mark.parametrize("method", ["to_html", "save"])
+def test_files_are_written_behind_links_and_never_replace_a_pipe(tmp_path, method):
+    write = getattr(compare({"dummy": DUMMY}, X, Y, cv=2), method)
+    real, link, dangling, pipe, loop = (
+        tmp_path / name for name in ("real", "link", "dangling", "pipe", "loop")
+    )
+    real.write_text("old")
+    link.symlink_to(real)
+    dangling.symlink_to(tmp_path / "new")
+    write(link)
+    write(dangling)
+    assert link.is_symlink()
+    assert dangling.is_symlink()
+    assert real.stat().st_size > len("old")
+    assert (tmp_path / "new").stat().st_size > len("old")
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    for path in (pipe, loop):
+        with pytest.raises(OSError, match="is no regular file, expected a file to write"):
+            write(path)
+    assert pipe.is_fifo()
+    assert loop.is_symlink()
+    with pytest.raises(OSError, match="is a folder, expected a file to write"):
+        write(tmp_path)
+
+
 def test_predictions_that_are_no_labels_are_refused():
     with pytest.raises(ValueError, match=r"the classes are \[0, 1, 2\]") as caught:
         compare({"regressor": LinearRegression()}, X, Y, task="classification")

@@ -148,7 +148,7 @@ def test_plain_compare_runs_all_jobs_into_one_page(small, folds, tmp_path, monke
         (["compare", "--folds", "1"], "--folds: expected a whole number 2 to 20, got '1'"),
         (["compare", "--folds", "two"], "got 'two'"),
         (["compare", "--seed", "-1"], "--seed: expected a whole number"),
-        (["compare", "--output", "no/such/place.html"], "the folder 'no/such' does not exist"),
+        (["compare", "--output", "no/such/place.html"], "no/such' does not exist"),
         (["compare", "--output", "."], "is a folder"),
         (["compare", "--what"], "unrecognized arguments: --what"),
     ],

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import re
 
 import numpy as np
@@ -261,7 +262,8 @@ def write(name, text):
         (None, ["pets.csv", "--target", "kind", "--models", "xgb"], "--models: expected names separated by commas"),
         (None, ["pets.csv", "--target", "kind", "--cv", "3", "--test", "more.csv"], "--test: not allowed with argument --cv"),
         (None, ["pets.csv", "--target", "kind", "--masks", "m"], "--masks needs a folder of images"),
-        (None, ["pets.csv", "--target", "kind", "--device", "abacus"], "--device: 'abacus' cannot be used here"),
+        (None, ["pets.csv", "--target", "kind", "--device", "abacus"], "--device: device must be 'auto', 'cpu', 'cuda', 'cuda:<index>' or 'mps', got 'abacus'"),
+        (None, ["pets.csv", "--target", "kind", "--device", "meta"], "--device: device must be on 'cpu', 'cuda' or 'mps', got 'meta'"),
         (None, ["pets.csv", "--target", "kind", "--size", "8x8x8"], "--size: expected pixels"),
         (None, ["pets.csv", "--target", "kind", "--size", "8"], "--size is for images; pets.csv is a table"),
         (None, ["digits", "--target", "kind"], "--target is for data of your own"),
@@ -312,6 +314,28 @@ def test_an_older_page_survives_a_mistake(run, tmp_path):
     code, page, _, _ = run("pets.csv", "--target", "kinds")
     assert code == 2
     assert page == "an older page"
+
+
+def test_the_page_is_written_behind_a_symbolic_link(run, tmp_path):
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "page.html").symlink_to("pages/real.html")
+    code, page, _, _ = run("pets.csv", "--target", "kind", "--models", "knn", "--cv", 2)
+    assert code == 0
+    assert (tmp_path / "page.html").is_symlink()
+    assert page == (tmp_path / "pages" / "real.html").read_text()
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_no_page_takes_the_place_of_a_pipe(run, tmp_path, link):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    out = tmp_path / "link" if link else pipe
+    if link:
+        out.symlink_to(pipe)
+    code, _, _, err = run("pets.csv", "--target", "kind", "--output", out)
+    assert code == 2
+    assert f"{str(out)!r} is no regular file, expected a file to write" in err
+    assert pipe.is_fifo()
 
 
 @pytest.mark.filterwarnings("always::UserWarning")

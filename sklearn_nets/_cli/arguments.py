@@ -138,15 +138,12 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _device(text: str) -> str:
-    import torch
+    from .._utils.device import resolve_device
 
-    if text == "auto":
-        return text
     try:
-        torch.empty(0, device=text)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be used here: {reason}") from None
+        resolve_device(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
     return text
 
 
@@ -166,16 +163,19 @@ def _integer(low: int, high: int):
 
 
 def _writable(text: str) -> Path:
-    path = Path(text)
-    if path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is a folder, expected a file to write")
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"the folder {str(path.parent)!r} does not exist")
+    from ..comparison._files import file_to_write
+
     try:
-        with TemporaryFile(dir=path.parent):
+        folder = file_to_write(text).parent
+    except OSError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"the folder {str(folder)!r} does not exist")
+    try:
+        with TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise argparse.ArgumentTypeError(
-            f"nothing can be written to the folder {str(path.parent)!r}: {error}"
+            f"nothing can be written to the folder {str(folder)!r}: {error}"
         ) from None
-    return path
+    return Path(text)

@@ -15,8 +15,24 @@ import pandas as pd
 CONTENTS = "contents.json"
 
 
+def file_to_write(path: str | Path) -> Path:
+    """The file that a path leads to, which need not exist, behind symbolic links.
+
+    Raises
+    ------
+    OSError
+        If what is there is no regular file: a folder, a device, a pipe, a circle of links.
+    """
+    file = Path(os.path.realpath(path))
+    if os.path.lexists(file) and not file.is_file():
+        kind = "a folder" if file.is_dir() else "no regular file"
+        raise OSError(f"{str(path)!r} is {kind}, expected a file to write.")
+    return file
+
+
 def replace_file(path: Path, data: str | bytes) -> None:
     """Write a file beside the old one and put it in its place, so that none is half-written."""
+    path = file_to_write(path)
     data = data.encode("utf-8") if isinstance(data, str) else data
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as new:
         try:
