@@ -79,6 +79,60 @@ def test_numbers_in_all_spellings(write, text, expected):
     assert table.target.tolist() == ["u", "v", "u"]
 
 
+GERMAN = """datum;umsatz;menge;kauf;quote;uhr;orte;anteil;y
+01.01.2020;1.101.000,50;7,5;ja;0.5;01.30;82.101;0.500;u
+02.02.2021;2.000,25;;nein;0.25;02.15;900;0.250;v
+31.12.2022;12;10;ja;0.125;10.45;1.250;0.125;u
+"""
+
+
+def test_every_column_is_read_as_its_own_values_say(write):
+    """A point between the thousands of one column is none in dates, times and fractions."""
+    data = load_table(write(GERMAN), "y").data
+    expected = {
+        "umsatz": [1101000.5, 2000.25, 12], "menge": [7.5, np.nan, 10], "quote": [0.5, 0.25, 0.125],
+        "uhr": [1.3, 2.15, 10.45], "orte": [82101, 900, 1250], "anteil": [0.5, 0.25, 0.125],
+    }  # fmt: skip
+    for name, values in expected.items():
+        np.testing.assert_array_equal(data[name], values, err_msg=name)
+    assert data["kauf"].tolist() == ["ja", "nein", "ja"]
+    assert data["datum"].tolist() == list(
+        pd.to_datetime(["2020-01-01", "2021-02-02", "2022-12-31"])
+    )
+
+
+def test_columns_with_converted_numbers_are_named(write):
+    notes = load_table(write(GERMAN), "y").notes
+    said = "Numbers are read with a decimal comma and '.' between thousands: umsatz, menge, orte."
+    assert said in notes
+
+
+def test_columns_do_not_depend_on_the_other_columns(write):
+    """Each without the thousands is what it is beside them."""
+    rows = [line.split(";") for line in GERMAN.splitlines()]
+    whole = load_table(write(GERMAN), "y").data
+    for name in ("datum", "menge", "kauf", "quote", "uhr", "anteil"):
+        column = rows[0].index(name)
+        alone = "\n".join(f"{row[column]};{i};{row[-1]}" for i, row in enumerate(rows))
+        alone = load_table(write(alone.replace(";0;", ";n;", 1)), "y").data
+        pd.testing.assert_series_equal(alone[name], whole[name])
+
+
+def test_pairs_are_not_taken_for_the_thousands_of_another_column(write):
+    text = 'pair,count,half,y\n"1,1","1,101",0.5,u\n"2,15","2,202",0.25,v\n"1,1",7,1,u\n'
+    data = load_table(write(text), "y").data
+    assert data["pair"].tolist() == ["1,1", "2,15", "1,1"]
+    assert data["count"].tolist() == [1101, 2202, 7]
+    assert data["half"].tolist() == [0.5, 0.25, 1]
+
+
+def test_converted_numbers_are_as_exact_as_python_reads_them(write):
+    numbers = np.random.default_rng(0).normal(scale=1e4, size=200)
+    lines = [f"{x:,.9f}".translate(str.maketrans(",.", ".,")) for x in numbers]
+    text = "x;y\n" + "".join(f"{line};{'uv'[i % 2]}\n" for i, line in enumerate(lines))
+    np.testing.assert_array_equal(load_table(write(text), "y").data["x"], np.round(numbers, 9))
+
+
 def test_types_are_found_and_said(write):
     n = 60
     frame = pd.DataFrame({

@@ -21,8 +21,9 @@ BOMS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?")
-THOUSANDS_COMMA = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?|[+-]?\d+(\.\d+)?")
+# no thousands begin with 0: 0,500 and 0.500 are halves
+DECIMAL_COMMA = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})+|\d+)(,\d+)?")
+THOUSANDS_COMMA = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?|[+-]?\d+(\.\d+)?")
 
 
 def read_csv(path: Path) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
@@ -59,15 +60,13 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
         index_col = False  # what stands behind the last separator is dropped
     options = {"sep": separator, "skipinitialspace": True, "na_values": ["?"]}
     options |= {"low_memory": False, "index_col": index_col, "encoding_errors": "strict"}
-    table = pd.read_csv(StringIO(text), **options)
-    style = _number_style(table, separator)
-    if style:
-        table = pd.read_csv(StringIO(text), **options, **style)
-        decimal = style.get("decimal", ".")
-        notes.append(
-            f"Numbers are read with a decimal {'comma' if decimal == ',' else 'point'}"
-            + (f" and {style['thousands']!r} between thousands." if "thousands" in style else ".")
-        )
+    table = pd.read_csv(StringIO(text), **options).reset_index(drop=True)
+
+    def read_texts(names):
+        table = pd.read_csv(StringIO(text), **options, dtype=dict.fromkeys(names, str))
+        return table[names].reset_index(drop=True)
+
+    notes += _convert_numbers(table, separator, read_texts)
     repeated = sorted(name for name, count in Counter(header).items() if count > 1 and name)
     if repeated:
         notes.append(
@@ -75,7 +74,7 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
             f"(the second one is {repeated[0]}.1)."
         )
     table.attrs["repeated"] = repeated
-    return table.reset_index(drop=True), lines, notes
+    return table, lines, notes
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -163,21 +162,54 @@ def _check_lines(text: str, path: Path, separator: str, above: int):
     return [name.strip() for name in header], lines[1:], extra
 
 
-def _number_style(table: pd.DataFrame, separator: str) -> dict[str, str]:
-    """Decimal sign and thousands separator, where columns of text hold nothing but numbers."""
-    style = {}
-    for name in table.select_dtypes(["object", "string"]):
-        values = table[name].dropna()
-        texts = values[values.map(lambda value: isinstance(value, str))].str.strip()
-        if not len(texts) or len(texts) < len(values):
-            continue
-        if not texts.str.contains(",", regex=False).any():
-            continue
-        # "1,234" in a file of commas had to be quoted: a thousand; elsewhere a decimal comma
-        if separator == "," and texts.str.fullmatch(THOUSANDS_COMMA).all():
-            style |= {"thousands": ","}
-        elif texts.str.fullmatch(DECIMAL_COMMA).all():
-            style |= {"decimal": ","}
-            if texts.str.contains(".", regex=False).any():
-                style |= {"thousands": "."}
-    return {"thousands": ","} if style.get("thousands") == "," else style
+def _convert_numbers(table: pd.DataFrame, separator: str, read_texts) -> list[str]:
+    """Turn columns of text into the numbers that they spell, and say which."""
+    decimal, columns = _find_numbers(table, separator, read_texts)
+    if not columns:
+        return []
+    thousands = "," if decimal == "." else "."
+    between = any(_hold(column, thousands) for column in columns.values())
+    for name, column in columns.items():
+        column = column.str.replace(thousands, "", regex=False).str.replace(
+            decimal, ".", regex=False
+        )
+        table[name] = pd.to_numeric(column)
+    return [
+        f"Numbers are read with a decimal {'comma' if decimal == ',' else 'point'}"
+        + (f" and {thousands!r} between thousands" if between else "")
+        + f": {', '.join(columns)}."
+    ]
+
+
+def _find_numbers(table, separator, read_texts) -> tuple[str, dict[str, pd.Series]]:
+    """Decimal sign, and the columns in which every value is a number that pandas cannot read."""
+    texts = _texts(table.select_dtypes(["object", "string"]))
+    commas = {name: column for name, column in texts.items() if _hold(column, ",")}
+    # "1,234" in a file of commas had to be quoted: a thousand; elsewhere a decimal comma
+    columns = _matching(THOUSANDS_COMMA, commas) if separator == "," else {}
+    if columns:
+        return ".", columns
+    columns = _matching(DECIMAL_COMMA, commas)
+    if any(_hold(column, ".") for column in columns.values()):
+        # then 82.101 and 900 in a column without a comma, fractions to pandas, are thousands, too
+        others = texts | _texts(read_texts(list(table.select_dtypes("float"))))
+        columns |= _matching(DECIMAL_COMMA, {n: c for n, c in others.items() if _hold(c, ".")})
+    return ",", columns
+
+
+def _texts(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """The columns that hold nothing but text, without missing values."""
+    columns = {name: table[name].dropna() for name in table}
+    return {
+        name: column.str.strip()
+        for name, column in columns.items()
+        if len(column) and column.map(lambda value: isinstance(value, str)).all()
+    }
+
+
+def _hold(column: pd.Series, sign: str) -> bool:
+    return column.str.contains(sign, regex=False).any()
+
+
+def _matching(pattern: re.Pattern, columns: dict[str, pd.Series]) -> dict[str, pd.Series]:
+    return {name: column for name, column in columns.items() if column.str.fullmatch(pattern).all()}
