@@ -19,7 +19,7 @@ def write(tmp_path):
     def write(text, name="table.csv", encoding="utf-8"):
         path = tmp_path / name
         raw = text.encode(encoding) if isinstance(text, str) else text
-        path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+        path.write_bytes(gzip.compress(raw) if name.lower().endswith(".gz") else raw)
         return path
 
     return write
@@ -40,7 +40,7 @@ def test_every_encoding_and_separator_gives_the_same_table(write, encoding, sepa
     assert any("encoded" in note for note in table.notes) == ("utf-8" not in encoding)
 
 
-@pytest.mark.parametrize("name", ["a.csv.gz", "a.tsv", "a.txt", "a.parquet", "a.xlsx"])
+@pytest.mark.parametrize("name", ["a.csv.gz", "A.CSV.GZ", "a.tsv", "a.txt", "a.parquet", "a.xlsx"])
 def test_formats(write, tmp_path, name):
     frame = pd.DataFrame({"x": [1.5, 2, None], "t": ["a", "b", "c"], "y": ["p", "q", "p"]})
     path = tmp_path / name
@@ -171,6 +171,12 @@ def test_duplicate_names_are_numbered_and_no_target(write):
         load_table(path, "a")
 
 
+def test_the_note_tells_the_true_name_of_a_repeated_column(write):
+    table = load_table(write("x,x,x.1,y\n1,2,3,u\n4,5,6,v\n"), "y")
+    second = next(name for name in table.data if table.data[name].tolist() == [2, 5])
+    assert any(f"(the second one is {second})" in note for note in table.notes)
+
+
 def test_row_names_as_R_writes_them(write):
     table = load_table(write('"x","y"\n"1",5,"u"\n"2",6,"v"\n'), "y")
     assert list(table.data) == ["x"]
@@ -212,9 +218,22 @@ def test_the_task_follows_the_documented_rule_and_is_said(write, values, task, k
 def test_rows_without_target_are_left_out_with_their_lines_kept(write):
     table = load_table(write("x,y\n1,a\n2,\n3,b\n"), "y")
     assert table.data["x"].tolist() == [1, 3]
-    assert "1 of 3 rows have no y and are left out." in table.notes
+    assert any(note.startswith("1 of 3 rows have no y and are left out;") for note in table.notes)
     with pytest.raises(ValueError, match=r"line 4: the target 'y' is 'b', expected a number"):
         load_table(write("x,y\n1,5\n2,\n3,b\n4,6\n"), "y", task="regression")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx"])
+@pytest.mark.parametrize("word", ["NA", "None"])
+def test_a_class_that_spells_a_missing_value_is_left_out_and_said(write, tmp_path, name, word):
+    frame = pd.DataFrame({"x": [1, 2, 3], "y": ["a", word, "b"]})
+    if name.endswith("xlsx"):
+        frame.to_excel(tmp_path / name, index=False)
+    else:
+        write(frame.to_csv(index=False), name)
+    table = load_table(tmp_path / name, "y")
+    assert table.target.tolist() == ["a", "b"]
+    assert any("such as NA and None count as missing" in note for note in table.notes)
 
 
 def test_groups_are_set_apart(write):

@@ -69,9 +69,10 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
     notes += _convert_numbers(table, separator, read_texts)
     repeated = sorted(name for name, count in Counter(header).items() if count > 1 and name)
     if repeated:
+        second = header.index(repeated[0], header.index(repeated[0]) + 1)
         notes.append(
             f"Columns of the same name are numbered: {', '.join(repeated)} "
-            f"(the second one is {repeated[0]}.1)."
+            f"(the second one is {table.columns[second]})."
         )
     table.attrs["repeated"] = repeated
     return table, lines, notes
@@ -79,7 +80,7 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
             return file.read()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(

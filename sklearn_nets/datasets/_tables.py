@@ -26,7 +26,9 @@ def load_table(
     dates, booleans or text (:class:`skrub.Cleaner`); they are not encoded yet, nor are missing
     values filled: that is learned from training rows only, by a pipeline
     (:func:`sklearn_nets.default_models`). Rows without a target, columns without a value and
-    columns that only count the rows are left out; `notes` says so.
+    columns that only count the rows are left out; `notes` says so. Missing is what is empty in the
+    file and, in text files and ``.xlsx``, what :func:`pandas.read_csv` takes for it: ``NA``,
+    ``None``, ``null``, ``nan`` and others, and ``?``. A class of that name needs another one.
 
     Parameters
     ----------
@@ -173,7 +175,10 @@ def _drop_rows_without(table, lines, target):
     missing = table[target].isna().to_numpy()
     if not missing.any():
         return table, lines, []
-    note = f"{missing.sum():,} of {len(table):,} rows have no {target} and are left out."
+    note = (
+        f"{missing.sum():,} of {len(table):,} rows have no {target} and are left out; words such "
+        "as NA and None count as missing."
+    )
     return table[~missing].reset_index(drop=True), lines[~missing], [note]
 
 
