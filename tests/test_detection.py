@@ -288,6 +288,8 @@ BAD = {
     "no dict": ([[1, 1, 5, 5]], r"y\[1\] is a list"),
     "fractions": ({"boxes": [[1, 1, 5, 5]], "labels": [0.5]}, "image 1 has labels of type float64"),
     "mixed": ({"boxes": [[1, 1, 5, 5]], "labels": ["a"]}, "Labels must be of one type"),
+    "mixed in one": ({"boxes": [[1, 1, 5, 5]] * 2, "labels": [1, "a"]}, "Labels must be of one type.*image 1 has both"),
+    "mixed objects": ({"boxes": [[1, 1, 5, 5]] * 2, "labels": np.array(["a", 1], object)}, "image 1 has both"),
 }  # fmt: skip
 
 

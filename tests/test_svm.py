@@ -446,6 +446,20 @@ def test_a_class_of_zero_weight():
     assert_array_equal(ours.decision_function(X), theirs.decision_function(X))
 
 
+def test_weights_that_are_differentiated_are_read_where_the_range_is_too_wide():
+    X, y = load_iris(return_X_y=True)
+    X[0] *= 1e18
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    asked = torch.from_numpy(weight).requires_grad_()
+    models = [LinearSVC(random_state=0, max_iter=20) for _ in range(2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for model, given in zip(models, (weight, asked)):
+            model.fit(X, y, sample_weight=given)
+            assert "too wide a range" in model.fallback_
+    assert_array_equal(models[1].coef_, models[0].coef_)
+
+
 def test_kinds_of_sparse_matrices():
     X, y = DATA["tall"]
     expected = LinearSVC().fit(X, y).coef_

@@ -21,6 +21,7 @@ EXPECTED = (
     "y must hold one dict for each image, {'boxes': (k, 4) x0 y0 x1 y1 in pixels, 'labels': (k,)}, "
     "or be a DataFrame with the columns image, x0, y0, x1, y1, label"
 )
+ONE_TYPE = "Labels must be of one type, integers or strings"
 
 
 class ImageBoxes(NamedTuple):
@@ -68,7 +69,7 @@ def validate_boxes(estimator, y, sizes) -> list[ImageBoxes]:
     images = [_validate_image(i, image, size) for i, (image, size) in enumerate(zip(y, sizes))]
     kinds = {image.labels.dtype.kind for image in images if len(image.labels)}
     if "U" in kinds and len(kinds) > 1:
-        raise ValueError("Labels must be of one type, integers or strings; got both.")
+        raise ValueError(f"{ONE_TYPE}; got both.")
     return images
 
 
@@ -88,7 +89,9 @@ def _validate_image(i, image, size) -> ImageBoxes:
         boxes = boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"Image {i} has boxes of shape {boxes.shape}, expected (k, 4).")
-    labels = np.asarray(labels)
+    given, labels = labels, np.asarray(labels)
+    if labels.dtype.kind == "U":  # as numpy makes of integers beside strings, too
+        labels = np.asarray(given, dtype=object)
     if labels.shape != (len(boxes),):
         raise ValueError(
             f"Image {i} has {len(boxes)} box(es) and labels of shape {labels.shape}, expected "
@@ -123,6 +126,8 @@ def _validate_labels(i, labels):
     if not len(labels):
         return labels
     if labels.dtype.kind == "O":
+        if len({isinstance(v, str) for v in labels}) > 1:
+            raise ValueError(f"{ONE_TYPE}; image {i} has both.")
         labels = np.array([str(v) if isinstance(v, str) else v for v in labels])
     if labels.dtype.kind == "f":
         if not np.isfinite(labels).all():

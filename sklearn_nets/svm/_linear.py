@@ -191,12 +191,11 @@ class LinearSVC(svm.LinearSVC):
             self.fallback_ = "a class of zero weight"  # which liblinear leaves out of coef_
             self.device_ = "cpu"
             return self._fit_by_scikit_learn(X, y, weight)
-        weight = check_sample_weight(weight, np.empty(len(y)), dtype=np.float64)
-        Y, c = self._problems(y, weight)
+        Y, c = self._problems(y, np.ones(len(y)) if weight is None else weight)
         if has_too_wide_range(features, c):
             self.fallback_ = "X, or weights, of too wide a range for Newton's method"
             self.device_ = "cpu"
-            return self._fit_by_scikit_learn(X, y, sample_weight)
+            return self._fit_by_scikit_learn(X, y, weight)
         if device.type != "cpu":
             Y, c = to_tensor(Y, device), to_tensor(c, device)
         W, n_iter = squared_hinge(features, Y, c, tol=self.tol, max_iter=self.max_iter)
