@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from small_boxes import assert_same_boxes, squares
 
 from sklearn_nets import DetectionDisplay, PixelDetector
-from sklearn_nets.datasets import from_coco, to_coco
+from sklearn_nets.datasets import from_coco, load_images, to_coco
 from sklearn_nets.metrics import box_scores
 
 
@@ -69,6 +69,29 @@ def test_coco_and_back(tmp_path):
         assert read["labels"].tolist() == image["labels"].tolist()
     scored = [{**t, "scores": np.full(len(t["labels"]), 0.5)} for t in y]
     assert all(a["score"] == 0.5 for a in to_coco(scored, [(32, 32)] * 6)["annotations"])
+
+
+def test_images_of_boxes_are_read_as_folders_of_images_are(tmp_path):
+    """Of 16 bits, with hidden colors under transparent pixels, and from a camera held upright."""
+    image_module = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    deep = [rng.integers(0, top, (12, 16)).astype(np.uint16) for top in (200, 65536)]
+    clear = rng.integers(0, 256, (12, 16, 4), dtype=np.uint8)
+    turned = image_module.Exif()
+    turned[0x0112] = 6
+    folder = tmp_path / "a"
+    folder.mkdir()
+    for i, image in enumerate(deep):
+        image_module.fromarray(image).save(folder / f"{i}.png")
+    image_module.fromarray(clear).save(folder / "2.png")
+    upright = rng.integers(0, 256, (16, 12, 3), dtype=np.uint8)
+    image_module.fromarray(upright).save(folder / "3.png", exif=turned)
+    (tmp_path / "b").mkdir()
+    image_module.new("RGB", (16, 12)).save(tmp_path / "b" / "black.png")
+    files = [f"{i}.png" for i in range(4)]
+    y = [{"boxes": [[0, 0, 5, 5]], "labels": ["a"]}] * 4
+    images = from_coco(to_coco(y, [(12, 16)] * 4, file_names=files), folder).images
+    assert_array_equal(images, load_images(tmp_path).images[:4])
 
 
 def test_coco_files_are_read_as_the_tools_write_them():

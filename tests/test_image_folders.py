@@ -73,6 +73,47 @@ def test_kinds_of_pixels_become_eight_bits_of_red_green_blue(tmp_path):
         np.testing.assert_array_equal(image, np.dstack([expected] * 3), err_msg=name)
 
 
+def save_deep(path, pixels, mode="I;16"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if mode == "I;16":
+        Image.fromarray(pixels.astype(np.uint16)).save(path)
+    else:
+        Image.fromarray(pixels.astype({"I": np.int32, "F": np.float32}[mode])).save(path)
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("I;16", "png"), ("I", "tif"), ("F", "tif")])
+def test_sixteen_bits_keep_the_order_of_brightness_in_a_folder(tmp_path, mode, suffix):
+    """A dark image, of small numbers, is no brighter than one of large numbers."""
+    rng = np.random.default_rng(0)
+    pixels = np.stack([rng.integers(0, top, (12, 16)) for top in (200, 20000, 65536)])
+    names = [f"a/0.{suffix}", f"a/1.{suffix}", f"b/0.{suffix}"]
+    for name, image in zip(names, pixels):
+        save_deep(tmp_path / name, image, mode)
+    data = load_images(tmp_path, n_jobs=2)
+    assert data.filenames == names
+    np.testing.assert_array_equal(data.images, np.rint(pixels / 257))
+
+
+def test_eight_bits_stored_as_sixteen_keep_their_values(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 12, 16))
+    for name, image in zip("ab", pixels):
+        save_deep(tmp_path / name / "0.png", image)
+    np.testing.assert_array_equal(load_images(tmp_path).images, pixels)
+
+
+def test_links_to_folders_are_followed_and_loops_are_not(photos, tmp_path):
+    folder, pixels = photos
+    more = tmp_path / "elsewhere"
+    pixels["dog/more/7.png"] = save(more / "7.png", seed=77)
+    (folder / "dog" / "more").symlink_to(more)
+    (more / "back").symlink_to(folder / "dog")
+    (more / "self").symlink_to(more)
+    (folder / "cat" / "self").symlink_to(folder / "cat")
+    data = load_images(folder)
+    assert data.filenames == sorted(pixels)
+    np.testing.assert_array_equal(data.images, [pixels[name] for name in data.filenames])
+
+
 def test_gray_folders_have_no_axis_of_channels(tmp_path):
     a, b = save(tmp_path / "a" / "1.png", (8, 8)), save(tmp_path / "b" / "1.png", (8, 8), 1)
     np.testing.assert_array_equal(load_images(tmp_path).images, [a, b])
@@ -210,6 +251,17 @@ def test_masks_of_numbers(scenes, ending, mode):
     np.testing.assert_array_equal(data.images, pixels)
     np.testing.assert_array_equal(data.masks, labels)
     assert data.notes[0] == "3 color images with masks, 3 classes: 0, 1, 2."
+
+
+def test_masks_of_sixteen_bits_keep_every_value(scenes):
+    images, masks, _, labels = scenes
+    values = np.array([0, 300, 65535])
+    for i, mask in enumerate(labels):
+        save_deep(masks / f"{i}.png", values[mask])
+        save_deep(images / f"{i}.png", values[mask])
+    data = load_masks(images, masks)
+    np.testing.assert_array_equal(data.masks, values[labels])
+    np.testing.assert_array_equal(data.images, np.rint(values / 257)[labels])
 
 
 def test_masks_in_color_are_named_by_color(scenes):

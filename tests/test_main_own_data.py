@@ -287,7 +287,7 @@ def write(name, text):
         (lambda folder: make_boxes(folder, annotations=[{"image_id": 1, "category_id": 1, "bbox": [1, 2, "x", 4]}]), ["images", "--coco", "boxes.json"], "annotation number 0 has the bbox"),
         (lambda folder: make_boxes(folder, height=13), ["images", "--coco", "boxes.json"], "images/0.png is 12 x 16 pixels (height x width), and the boxes were drawn on 13 x 16"),
         (lambda folder: [make_boxes(folder), (folder / "images/3.png").unlink()], ["images", "--coco", "boxes.json"], "1 of 8 images are not in images: 3.png"),
-        (lambda folder: [make_boxes(folder), write("images/3.png", "x")(folder)], ["images", "--coco", "boxes.json"], "images/3.png cannot be read"),
+        (lambda folder: [make_boxes(folder), write("images/3.png", "x")(folder)], ["images", "--coco", "boxes.json"], "1 of 8 images cannot be read: images/3.png (no image, or damaged)"),
         (None, ["pets.csv", "--target", "kind", "--coco", "b.json"], "--coco needs a folder of images"),
         (None, ["boxes", "--coco", "b.json"], "--coco is for data of your own"),
         (lambda folder: make_photos(folder / "p"), ["p", "--task", "segmentation"], "Add --masks"),

@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
-from ._image_files import existing_folder, name_files, open_image
+from ._image_files import (
+    existing_folder,
+    find_divisor,
+    for_each_file,
+    name_files,
+    read_headers,
+    read_image,
+)
 
 KEYS = {
     "images": ("id", "height", "width"),
@@ -31,7 +38,8 @@ def from_coco(annotations: str | Path | dict, image_folder: str | Path | None = 
         ``height``, ``categories`` with ``id`` and ``name``, ``annotations`` with ``image_id``,
         ``category_id`` and ``bbox``, x y width height in pixels.
     image_folder : str or Path, default=None
-        Where the files are that ``file_name`` names.
+        Where the files are that ``file_name`` names. They are read as by `load_images`: turned as
+        their EXIF data says, transparent pixels white, 16 bits scaled to 8 by one rule for all.
 
     Returns
     -------
@@ -195,19 +203,23 @@ def _read_images(folder, file_names, sizes):
         raise FileNotFoundError(
             f"{len(missing)} of {len(file_names)} images are not in {folder}: {name_files(missing)}"
         )
-    images = []
-    for name, size in zip(file_names, sizes):
-        try:
-            with open_image(folder / name) as image:
-                images.append(np.asarray(image.convert("RGB")))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{folder / name} cannot be read: {error}") from error
-        if images[-1].shape[:2] != tuple(size):
-            found = " x ".join(map(str, images[-1].shape[:2]))
+    files = [folder / name for name in file_names]
+    headers = read_headers(files, False, None)
+    for file, header, size in zip(files, headers, sizes):
+        if (header.height, header.width) != size:
             raise ValueError(
-                f"{folder / name} is {found} pixels (height x width), and the boxes were drawn on "
-                f"{size[0]} x {size[1]}. Correct the image or its height and width."
+                f"{file} is {header.height} x {header.width} pixels (height x width), and the "
+                f"boxes were drawn on {size[0]} x {size[1]}. Correct the image or its height and "
+                "width."
             )
+    divisor = find_divisor(files, headers, False, None)
+    images: list = [None] * len(files)
+
+    def read(i):
+        shape = headers[i].height, headers[i].width
+        images[i] = read_image(files[i], shape, gray=False, divisor=divisor)
+
+    for_each_file(read, files, False, None, "Reading images")
     return np.stack(images) if len({image.shape for image in images}) == 1 else images
 
 

@@ -16,6 +16,7 @@ SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 SMALLEST_SIDE = 4
 STRETCH = 4.0  # a change of the ratio of the sides by more than this makes a picture unrecognizable
 SHOWN = 5  # files named in one message
+DEEP = ("I", "I;16", "I;16B", "F")  # pillow's modes of gray of more than 8 bits
 
 
 def existing_folder(folder) -> Path:
@@ -32,12 +33,21 @@ def existing_folder(folder) -> Path:
 
 
 def list_images(folder: Path) -> tuple[list[Path], int]:
-    """Images at any depth, sorted, and the number of other files; hidden ones are no files."""
-    files = sorted(
-        file
-        for file in folder.rglob("*")
-        if file.is_file() and not any(p.startswith(".") for p in file.relative_to(folder).parts)
-    )
+    """Images at any depth, sorted, and the number of other files; hidden ones are no files.
+
+    Links to folders are followed; a folder that several lead to, or that holds one to itself, is
+    read once.
+    """
+    files, seen = [], set()
+    for top, below, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(top)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        files += [Path(top, name) for name in names if not name.startswith(".")]
+    files = sorted(file for file in files if file.is_file())
     images = [file for file in files if file.suffix.lower() in SUFFIXES]
     n_lists = sum(file.name == "Thumbs.db" for file in files)  # of thumbnails, by Windows
     return images, len(files) - len(images) - n_lists
@@ -55,6 +65,7 @@ class _Header:
     height: int
     width: int
     gray: bool
+    deep: bool
 
 
 def read_headers(files, progress, n_jobs) -> list[_Header]:
@@ -65,11 +76,32 @@ def read_headers(files, progress, n_jobs) -> list[_Header]:
             width, height = image.size
             if image.getexif().get(0x0112, 1) >= 5:  # turned by a quarter
                 width, height = height, width
-            gray = image.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "F")
-        headers[i] = _Header(height, width, gray)
+            deep = image.mode in DEEP
+            gray = deep or image.mode in ("1", "L", "LA")
+        headers[i] = _Header(height, width, gray, deep)
 
     for_each_file(read, files, progress, n_jobs, "Looking at files")
     return headers
+
+
+def find_divisor(files, headers, progress, n_jobs) -> int:
+    """What brings the gray values of more than 8 bits of all files to 8: 257, or 1.
+
+    White of 16 bits, 65535, is 257 times white of 8 bits. One divisor for all keeps the order of
+    brightness between files; files of small numbers, of which none is above 255, are 8 bits stored
+    as 16. One file a thread is in memory.
+    """
+    if not any(header.deep for header in headers):
+        return 1
+    highest = np.zeros(len(files))
+
+    def read(i):
+        if headers[i].deep:
+            with open_image(files[i]) as image:
+                highest[i] = np.asarray(image).max()
+
+    for_each_file(read, files, progress, n_jobs, "Looking at brightness")
+    return 257 if (highest > 255).any() else 1
 
 
 def for_each_file(read: Callable, files, progress, n_jobs, title) -> None:
@@ -110,14 +142,14 @@ def open_image(file: Path):
         raise ValueError("no image, or damaged") from None
 
 
-def read_image(file: Path, shape: tuple[int, int], gray: bool) -> np.ndarray:
+def read_image(file: Path, shape: tuple[int, int], gray: bool, divisor: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
     with open_image(file) as image:
         # a large JPEG is decoded at a half, a quarter or an eighth, still twice as large as needed
         image.draft(None, (2 * max(shape), 2 * max(shape)))
         image = ImageOps.exif_transpose(image)
-        image = _eight_bits(image)
+        image = _eight_bits(image, divisor)
         if image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -127,15 +159,13 @@ def read_image(file: Path, shape: tuple[int, int], gray: bool) -> np.ndarray:
         return np.asarray(image)
 
 
-def _eight_bits(image):
-    """Gray images of 16 bits, of which pillow would cut off what is above 255."""
+def _eight_bits(image, divisor):
+    """Gray images of more than 8 bits, of which pillow would cut off what is above 255."""
     from PIL import Image
 
-    if image.mode not in ("I", "I;16", "I;16B", "F"):
+    if image.mode not in DEEP:
         return image
-    values = np.asarray(image, np.float64)
-    if image.mode != "F" and values.max() > 255:
-        values = values / 257
+    values = np.asarray(image, np.float64) / divisor
     return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
 
 

@@ -13,6 +13,7 @@ from ._image_files import (
     choose_size,
     describe_size,
     existing_folder,
+    find_divisor,
     for_each_file,
     list_images,
     read_headers,
@@ -37,7 +38,9 @@ def load_images(
     Every file with the name of an image is read, at any depth below the class's folder, turned as
     its EXIF data says, and scaled to one size, which changes the ratio of its sides if the images
     have several. Transparent pixels become white. If all images are gray, there is no axis of
-    channels.
+    channels. Gray images of 16 bits become 8 bits by one rule for the whole folder: their values
+    are divided by 257, so that white stays white, unless none is above 255. Links to folders are
+    followed.
 
     Parameters
     ----------
@@ -102,10 +105,11 @@ def load_images(
     headers = read_headers(files, progress, n_jobs)
     shape = choose_size(files, headers, size, LARGEST)
     gray = all(header.gray for header in headers)
+    divisor = find_divisor(files, headers, progress, n_jobs)
     images = np.empty((len(files), *shape, *([] if gray else [3])), np.uint8)
 
     def read(i):
-        images[i] = read_image(files[i], shape, gray)
+        images[i] = read_image(files[i], shape, gray, divisor)
 
     for_each_file(read, files, progress, n_jobs, "Reading images")
     counts = Counter(labels)

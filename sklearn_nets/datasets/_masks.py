@@ -12,6 +12,7 @@ from ._image_files import (
     choose_size,
     describe_size,
     existing_folder,
+    find_divisor,
     for_each_file,
     list_images,
     name_files,
@@ -38,6 +39,9 @@ def load_masks(
     The mask of ``street/1.jpg`` is ``street/1.png`` in the other folder; its name may end with
     ``_mask``, ``_label``, ``_seg``, ``_gt`` or ``_L``. Gray and palette masks hold the number of
     each pixel's class, masks in color are classes named by their color, such as ``#ff0000``.
+
+    Gray images of 16 bits become 8 bits by one rule for the whole folder: their values are divided
+    by 257, so that white stays white, unless none is above 255. Masks keep every value.
 
     Parameters
     ----------
@@ -107,11 +111,12 @@ def load_masks(
     _check_pairs(files, mask_files, headers, read_headers(mask_files, progress, n_jobs))
     shape = choose_size(files, headers, size, LARGEST)
     gray = all(header.gray for header in headers)
+    divisor = find_divisor(files, headers, progress, n_jobs)
     X = np.empty((len(files), *shape, *([] if gray else [3])), np.uint8)
     y: list = [None] * len(files)
 
     def read(i):
-        X[i] = read_image(files[i], shape, gray)
+        X[i] = read_image(files[i], shape, gray, divisor)
         y[i] = _read_mask(mask_files[i], shape)
 
     for_each_file(read, files, progress, n_jobs, "Reading images and masks")
