@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 from sklearn.neighbors import KNeighborsClassifier
 from small_boxes import assert_same_boxes, squares
@@ -109,6 +110,62 @@ def test_coco_files_are_read_as_the_tools_write_them():
         to_coco(y, [(8, 8)], class_names=["a"])
     with pytest.raises(ValueError, match="2 sizes"):
         to_coco(y, [(8, 8)] * 2)
+
+
+BAD_COCO = {
+    "no list": ("images", None, "images is of type NoneType, expected a list of dictionaries"),
+    "a dict": ("annotations", {"0": {}}, "annotations is of type dict, expected a list"),
+    "no dict": ("categories", ["a"], "number 0 of categories is 'a', expected a dictionary with id, name"),
+    "mixed images": ("images", [{"id": 0}, {"id": "1"}], "ids of images must be all numbers.*got int, str"),
+    "no id": ("images", [{"id": None}], "ids of images must be all numbers.*got NoneType"),
+    "mixed categories": ("categories", [{"id": "1"}, {"id": 2}], "ids of categories must be all numbers"),
+    "other type": ("annotations", [{"image_id": "0"}], "ids of images .* also in annotations; got int, str"),
+    "a list": ("annotations", [{"category_id": [1]}], "ids of categories .* got int, list"),
+    "same image": ("images", [{}, {}], "1 ids are of several images: 0. Give each an id of its own"),
+    "same category": ("categories", [{}, {"name": "b"}], "1 ids are of several categories: 1"),
+    "no height": ("images", [{"height": None}], "number 0 of images has the height None, expected pixels"),
+    "text": ("images", [{"width": "8"}], "number 0 of images has the width '8', expected pixels"),
+    "no width": ("images", [{"width": 0}], "number 0 of images has the width 0, expected pixels"),
+    "no name": ("images", [{"file_name": 3}], "number 0 of images has the file_name 3, expected a string"),
+    "unknown": ("images", [], "number 0 belongs to image 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_COCO)
+def test_what_is_odd_in_a_coco_file_is_named(case):
+    part, entries, message = BAD_COCO[case]
+    data = to_coco([{"boxes": [[0, 0, 5, 5]], "labels": ["a"]}], [(8, 8)])
+    if isinstance(entries, list):
+        good = data[part][0]
+        entries = [good | entry if isinstance(entry, dict) else entry for entry in entries]
+    with pytest.raises(ValueError, match=message):
+        from_coco(data | {part: entries})
+
+
+def test_ids_may_be_strings():
+    data = to_coco([{"boxes": [[0, 0, 5, 5]], "labels": ["a"]}] * 2, [(8, 8)] * 2)
+    words = {
+        "images": [image | {"id": f"i{image['id']}"} for image in data["images"]],
+        "categories": [{"id": "c1", "name": "a"}],
+        "annotations": [
+            a | {"image_id": f"i{a['image_id']}", "category_id": "c1"} for a in data["annotations"]
+        ],
+    }
+    for ours, theirs in zip(from_coco(words).target, from_coco(data).target):
+        assert_array_equal(ours["boxes"], theirs["boxes"])
+        assert_array_equal(ours["labels"], theirs["labels"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_boxes_in_tensors_are_written_as_arrays_are(dtype):
+    boxes, scores = np.array([[0, 0, 5, 5], [1, 2, 8, 8]], float), np.array([0.5, 0.25])
+    numbers = {"boxes": boxes, "scores": scores, "labels": np.array([3, 7])}
+    tensors = {
+        "boxes": torch.tensor(boxes, dtype=dtype, requires_grad=True),
+        "scores": torch.tensor(scores, dtype=dtype, requires_grad=True),
+        "labels": torch.tensor([3, 7]),
+    }
+    assert to_coco([tensors], [(8, 8)]) == to_coco([numbers], [(8, 8)])
 
 
 @pytest.mark.usefixtures("no_open_figures")

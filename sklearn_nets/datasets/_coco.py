@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
 
+from .._utils.array_api import to_numpy
 from ._image_files import (
     existing_folder,
     find_divisor,
@@ -61,8 +64,9 @@ def from_coco(annotations: str | Path | dict, image_folder: str | Path | None = 
     ImportError
         If images are to be read and pillow is not installed.
     ValueError
-        If a part is missing, an annotation names an image or a category that is not there, or an
-        image has another size than the file says.
+        If a part is missing or of another kind than COCO's format has, two images or categories
+        have the same id, an annotation names an image or a category that is not there, or an image
+        has another size than the file says.
     FileNotFoundError
         If images are missing.
 
@@ -121,7 +125,7 @@ def to_coco(
     ----------
     y : list of n dicts
         ``"boxes"`` of shape (k, 4), x0 y0 x1 y1 in pixels, ``"labels"`` of shape (k,), and perhaps
-        ``"scores"`` of shape (k,), as `DetectionNet` takes and predicts them.
+        ``"scores"`` of shape (k,), as `DetectionNet` takes and predicts them, arrays or tensors.
     sizes : sequence of n tuples (height, width)
         Of the images.
     file_names : sequence of n str, default=None
@@ -155,7 +159,7 @@ def to_coco(
             f"y holds the boxes of {len(y)} images, but there are {len(sizes)} sizes and "
             f"{len(file_names)} file names."
         )
-    labels = [np.asarray(image["labels"]).tolist() for image in y]
+    labels = [np.asarray(to_numpy(image["labels"])).tolist() for image in y]
     if class_names is None:
         class_names = sorted({label for image in labels for label in image})
     ids = {label: i for i, label in enumerate(class_names, start=1)}
@@ -164,15 +168,16 @@ def to_coco(
         raise ValueError(f"y has the labels {strange}, which class_names does not hold.")
     annotations = []
     for i, image in enumerate(y):
-        boxes = np.asarray(image["boxes"], dtype=float).reshape(-1, 4)
+        boxes = np.asarray(to_numpy(image["boxes"]), dtype=float).reshape(-1, 4)
+        scores = to_numpy(image.get("scores"))
         for row, (box, label) in enumerate(zip(boxes.tolist(), labels[i])):
             x0, y0, x1, y1 = box
             annotation = {
                 "id": len(annotations) + 1, "image_id": i, "category_id": ids[label],
                 "bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0,
             }  # fmt: skip
-            if "scores" in image:
-                annotation["score"] = float(image["scores"][row])
+            if scores is not None:
+                annotation["score"] = float(scores[row])
             annotations.append(annotation)
     data = {
         "images": [
@@ -246,10 +251,59 @@ def _check_parts(annotations, source) -> None:
             f"{source}: COCO's format has {', '.join(KEYS)}; {', '.join(missing)} is missing."
         )
     for part, keys in KEYS.items():
-        for i, entry in enumerate(annotations[part]):
+        entries = annotations[part]
+        if not isinstance(entries, list | tuple):
+            raise ValueError(
+                f"{source}: {part} is of type {type(entries).__name__}, expected a list of "
+                f"dictionaries with {', '.join(keys)}."
+            )
+        for i, entry in enumerate(entries):
+            if not isinstance(entry, dict):
+                raise ValueError(
+                    f"{source}: number {i} of {part} is {entry!r}, expected a dictionary with "
+                    f"{', '.join(keys)}."
+                )
             lacking = [key for key in keys if key not in entry]
             if lacking:
                 raise ValueError(f"{source}: number {i} of {part} lacks {', '.join(lacking)}.")
+    _check_ids(annotations, source)
+    _check_images(annotations["images"], source)
+
+
+def _check_images(images, source) -> None:
+    """Refuse sizes that are no pixels and names that are no text."""
+    for i, image in enumerate(images):
+        for side in ("height", "width"):
+            if not isinstance(image[side], Real) or not image[side] > 0:
+                raise ValueError(
+                    f"{source}: number {i} of images has the {side} {image[side]!r}, expected "
+                    "pixels, a number above 0. Write the size of the file."
+                )
+        name = image.get("file_name", "")
+        if not isinstance(name, str):
+            raise ValueError(
+                f"{source}: number {i} of images has the file_name {name!r}, expected a string."
+            )
+
+
+def _check_ids(annotations, source) -> None:
+    """Refuse ids of several types, which cannot be sorted or compared, and repeated ones."""
+    for part, key in (("images", "image_id"), ("categories", "category_id")):
+        own = [entry["id"] for entry in annotations[part]]
+        ids = own + [entry[key] for entry in annotations["annotations"]]
+        kind = str if all(isinstance(value, str) for value in own or ids) else Real
+        if not all(isinstance(value, kind) for value in ids):
+            kinds = sorted({type(value).__name__ for value in ids})
+            raise ValueError(
+                f"{source}: the ids of {part} must be all numbers or all strings, also in "
+                f"annotations; got {', '.join(kinds)}. Write all ids alike."
+            )
+        repeated = [value for value, count in Counter(own).items() if count > 1]
+        if repeated:
+            raise ValueError(
+                f"{source}: {len(repeated)} ids are of several {part}: "
+                f"{', '.join(map(repr, repeated[:5]))}. Give each an id of its own."
+            )
 
 
 def _check_box(box, i, source) -> None:
