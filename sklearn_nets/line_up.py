@@ -14,6 +14,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import LinearSVR
 
 from ._utils.array_api import to_numpy
+from ._utils.optional import require
 from ._utils.validation import is_ragged
 from .datasets._task import choose_task
 from .detection import DetectionNet, PixelDetector
@@ -267,13 +268,7 @@ def _is_dummy(estimator) -> bool:
 
 
 def _with_encoded_columns(make):
-    try:
-        from skrub import tabular_pipeline
-    except ImportError as error:
-        raise ImportError(
-            "default_models needs skrub to encode the columns of a DataFrame: "
-            "pip install sklearn_nets[data]"
-        ) from error
+    skrub = require("skrub", "default_models of a DataFrame", extra="data")
 
     def pipeline():
         estimator = make()
@@ -281,7 +276,7 @@ def _with_encoded_columns(make):
             return estimator
         if "categorical_features" in estimator.get_params():
             estimator.set_params(categorical_features="from_dtype")
-        return tabular_pipeline(estimator)
+        return skrub.tabular_pipeline(estimator)
 
     return pipeline
 

@@ -1,6 +1,7 @@
 """The baseline of detection, boxes in COCO's format, and pictures of boxes."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from small_boxes import assert_same_boxes, squares
 
 from sklearn_nets import DetectionDisplay, PixelDetector
 from sklearn_nets.datasets import from_coco, load_images, to_coco
+from sklearn_nets.inspection._drawing import make_axes
 from sklearn_nets.metrics import box_scores
 
 
@@ -190,3 +192,13 @@ def test_display_draws_hits_green_and_the_rest_red():
     assert len(again.axes_) == 3
     with pytest.raises(ValueError, match="y_true holds the boxes of 4 images"):
         DetectionDisplay.from_predictions(X, y[:4], found)
+
+
+def test_displays_say_alike_what_to_install(monkeypatch):
+    X, y = squares(2)
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    message = r"needs matplotlib, which is not installed: pip install 'sklearn-nets\[report\]'"
+    with pytest.raises(ImportError, match=f"DetectionDisplay {message}"):
+        DetectionDisplay.from_predictions(X, y, y)
+    with pytest.raises(ImportError, match=f"A display {message}"):
+        make_axes(None)

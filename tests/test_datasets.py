@@ -119,5 +119,5 @@ def test_what_does_not_fit_is_said(parameters, message):
 
 def test_without_pillow_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ImportError, match="pip install pillow"):
+    with pytest.raises(ImportError, match=r"pip install 'sklearn-nets\[data\]'"):
         make_digit_scenes(1)

@@ -221,7 +221,7 @@ def test_folders_that_are_none_of_classes(tmp_path, photos):
 
 def test_without_pillow_the_error_says_what_to_install(photos, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ImportError, match=r"pip install sklearn_nets\[data\]"):
+    with pytest.raises(ImportError, match=r"pip install 'sklearn-nets\[data\]'"):
         load_images(photos[0])
 
 

@@ -160,5 +160,5 @@ def test_what_does_not_suit_is_said(X, y, options, message):
 
 def test_without_skrub_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "skrub", None)
-    with pytest.raises(ImportError, match=r"pip install sklearn_nets\[data\]"):
+    with pytest.raises(ImportError, match=r"pip install 'sklearn-nets\[data\]'"):
         default_models(pd.DataFrame({"a": [1, 2]}), ["x", "y"])

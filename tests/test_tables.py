@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -275,6 +276,17 @@ def test_what_is_wrong_is_named_with_its_line(write, text, message):
     with pytest.raises(ValueError, match=message) as raised:
         load_table(path, "y")
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("a.parquet", "pyarrow"), ("a.xlsx", "openpyxl"), ("a.csv", "skrub")],
+)
+def test_a_missing_package_is_named_with_its_quoted_command(write, monkeypatch, name, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    path = write(PETS, name)
+    with pytest.raises(ImportError, match=rf"{package}.*pip install 'sklearn-nets\[data\]'"):
+        load_table(path, "kind")
 
 
 def test_files_that_are_none(write, tmp_path):

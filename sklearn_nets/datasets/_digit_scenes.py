@@ -9,6 +9,8 @@ import numpy as np
 from sklearn.datasets import load_digits, load_sample_images
 from sklearn.utils import Bunch, check_random_state
 
+from .._utils.optional import require
+
 CLASS_NAMES = ("background", *"0123456789")
 STROKE = 0.35  # ink below this share of full intensity is left out: neither painted nor labeled
 CANDIDATES = 8  # places and colors drawn per digit, of which the best is taken
@@ -180,13 +182,8 @@ def _load_glyphs() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _load_photos(image_size) -> list[np.ndarray]:
-    try:
-        photos = load_sample_images().images
-    except ImportError as error:
-        raise ImportError(
-            "make_digit_scenes needs pillow to decode scikit-learn's sample photographs: "
-            "pip install pillow."
-        ) from error
+    require("PIL", "make_digit_scenes", extra="data")  # decodes the photographs
+    photos = load_sample_images().images
     largest = photos[0].shape[:2]
     if image_size[0] > largest[0] or image_size[1] > largest[1]:
         raise ValueError(

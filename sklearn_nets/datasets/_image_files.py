@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from .._utils.optional import require
+
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 SMALLEST_SIDE = 4
 STRETCH = 4.0  # a change of the ratio of the sides by more than this makes a picture unrecognizable
@@ -21,10 +23,7 @@ DEEP = ("I", "I;16", "I;16B", "F")  # pillow's modes of gray of more than 8 bits
 
 def existing_folder(folder) -> Path:
     """Refuse what is no folder, and to go on without the library that decodes images."""
-    try:
-        import PIL.Image  # noqa: F401
-    except ImportError as error:
-        raise ImportError("Reading images needs pillow: pip install sklearn_nets[data]") from error
+    require("PIL", "Reading images", extra="data")
     folder = Path(folder)
     if not folder.is_dir():
         kind = "is a file, expected a folder" if folder.exists() else "does not exist"

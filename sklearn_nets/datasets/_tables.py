@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
+from .._utils.optional import require
 from ._csv import read_csv
 from ._task import choose_task
 
@@ -133,6 +134,8 @@ def read_table(path: Path) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
         raise ValueError(f"{path}: expected a table as {', '.join(SUFFIXES)}.")
     if not name.endswith((".parquet", ".xlsx")):
         return read_csv(path)
+    engine = "pyarrow" if name.endswith(".parquet") else "openpyxl"
+    require(engine, f"Reading {path.name}", extra="data")
     try:
         if name.endswith(".parquet"):
             table, notes = pd.read_parquet(path).reset_index(drop=True), []
@@ -142,11 +145,6 @@ def read_table(path: Path) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
                 table = pd.read_excel(book, sheet_name=sheets[0], na_values=["?"])
             others = f"; {len(sheets) - 1} other sheets are not read" if len(sheets) > 1 else ""
             notes = [f"The table is the sheet {sheets[0]!r}{others}."]
-    except ImportError as error:
-        raise ImportError(
-            f"Reading {path.name} needs pyarrow (.parquet) or openpyxl (.xlsx): "
-            "pip install sklearn_nets[data]"
-        ) from error
     except Exception as error:  # each library has errors of its own for files it cannot read
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} cannot be read as {path.suffix}: {reason}") from None
@@ -258,12 +256,7 @@ def _read_groups(path, column: pd.Series, lines) -> np.ndarray:
 
 def _clean(path, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Give every column its type; drop what cannot tell anything."""
-    try:
-        from skrub import Cleaner
-    except ImportError as error:
-        raise ImportError(
-            "load_table needs skrub to find the types of columns: pip install sklearn_nets[data]"
-        ) from error
+    skrub = require("skrub", "load_table", extra="data")
     notes = []
     counters = [name for name in table if _counts_rows(table[name])]
     if counters:
@@ -272,7 +265,7 @@ def _clean(path, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     for name in table:
         table[name], note = _unify(path, table[name])
         notes += note
-    data = Cleaner().fit_transform(table)
+    data = skrub.Cleaner().fit_transform(table)
     empty = [name for name in table if name not in data]
     if empty:
         notes.append(f"Left out, since it has no values: {', '.join(empty)}.")

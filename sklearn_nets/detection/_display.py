@@ -8,6 +8,7 @@ import numpy as np
 
 from .._base.images import to_channels_first
 from .._utils.array_api import to_numpy
+from .._utils.optional import require
 from ..metrics._boxes import frame_to_boxes, match_image
 
 
@@ -118,13 +119,7 @@ class DetectionDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        try:
-            from matplotlib import pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                "DetectionDisplay needs matplotlib: pip install 'sklearn-nets[report]', or pip "
-                "install matplotlib."
-            ) from error
+        plt = require("matplotlib.pyplot", "DetectionDisplay", extra="report")
         n_columns = min(n_columns, len(self.images))
         n_rows = math.ceil(len(self.images) / n_columns)
         size = (3 * n_columns, 3 * n_rows)

@@ -21,6 +21,7 @@ from .._base.image_nets import ImageNetMixin, check_channels
 from .._base.parameters import POSITIVE_INT, net_class, parameter
 from .._base.precision import image_precision
 from .._utils.array_api import to_numpy
+from .._utils.optional import require
 from .._utils.sklearn_compat import Interval, Options, StrOptions, fit_context
 from ..modules.augment import RandomZoom
 from ..modules.detector import DenseDetector
@@ -179,7 +180,7 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
         return X if isinstance(y, str) else (X, validate_boxes(self, y, sizes))
 
     def _make_task(self, y, classes=None):
-        require_torchvision()
+        require("torchvision", type(self).__name__)
         classes = box_classes(y) if classes is None else classes
         self._side, smallest = typical_side(y)
         self.stride_ = None
@@ -238,14 +239,3 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
             return suppress(self._task.read(z), self.score_threshold, self.nms_threshold).to(dtype)
 
         return self._task.decode(self._forward(X, read, "predict"), like=X)
-
-
-def require_torchvision() -> None:
-    """Say which installation is missing."""
-    try:
-        import torchvision  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "Detection needs torchvision: pip install 'sklearn-nets[vision]', or pip install "
-            "torchvision."
-        ) from error

@@ -6,17 +6,13 @@ import math
 
 import numpy as np
 
+from .._utils.optional import require
 from .._utils.sklearn_compat import check_is_fitted
 
 
 def make_axes(ax, n=1):
     """The given axes, or a new grid of n of them."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            'Displays need matplotlib: pip install "sklearn-nets[report]".'
-        ) from error
+    plt = require("matplotlib.pyplot", "A display", extra="report")
     if ax is not None:
         return np.ravel(ax)
     columns = min(n, max(1, math.ceil(math.sqrt(n))))
