@@ -1,10 +1,10 @@
 """The engine: equal to scikit-learn on labels, to the definitions on masks, clear on bad input."""
 
-import builtins
 import io
 import os
 import pickle
 import signal
+import sys
 import time
 import warnings
 from typing import ClassVar
@@ -611,16 +611,12 @@ def test_a_figure_shows_every_fold():
 
 def test_a_missing_library_is_named_with_its_cure(monkeypatch):
     result = compare({"Bayes": BAYES}, X, Y, cv=2)
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.split(".")[0] in ("matplotlib", "rich"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r"pip install sklearn_nets\[report\]"):
+    for name in ("jinja2", "matplotlib", "matplotlib.pyplot", "rich"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r"pip install 'sklearn-nets\[report\]'"):
         result.plot()
+    with pytest.raises(ImportError, match=r"pip install 'sklearn-nets\[report\]'"):
+        result.to_html("page.html")
     assert len(compare({"Bayes": BAYES}, X, Y, cv=2).folds) == 2  # rich is not needed
 
 

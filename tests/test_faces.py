@@ -1,5 +1,6 @@
 """What a comparison hands on: files, tables, figures, a page; and runs that go on after a kill."""
 
+import html
 import json
 import re
 import subprocess
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_diabetes, load_digits, load_iris
-from sklearn.dummy import DummyClassifier
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold
 from sklearn.naive_bayes import GaussianNB
@@ -21,7 +22,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 
-from sklearn_nets.comparison import Comparison, compare
+from sklearn_nets.comparison import Comparison, _tables, compare
 
 X, Y = load_iris(return_X_y=True)
 X = X + np.random.default_rng(0).normal(scale=0.8, size=X.shape)
@@ -202,6 +203,132 @@ def test_figures_that_cannot_be_drawn_say_why(results):
             amounts.plot(kind)
     with pytest.raises(ValueError, match="got 'pie'"):
         amounts.plot("pie")
+
+
+def texts_of_figures(result, path):
+    """The texts of every figure of the page, by its title."""
+    result.to_html(path)
+    page = path.read_text(encoding="utf-8")
+    figures = re.findall(r"<figcaption><b>([^<]*)</b>[^<]*</figcaption>(<svg.*?</svg>)", page)
+    assert figures
+    return {
+        title: [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
+        for title, svg in figures
+    }
+
+
+def test_figures_show_numbers_and_names_as_they_are(tmp_path):
+    pytest.importorskip("matplotlib")
+    models = {"alpha=0.001": Ridge(0.001), "alpha=0.0001": Ridge(0.0001), "_hidden": Ridge(0.1)}
+    result = compare(models, *load_diabetes(return_X_y=True), random_state=0)
+    for texts in texts_of_figures(result, tmp_path / "page.html").values():
+        assert set(models) <= set(texts)
+        numbers = [text for text in texts if re.fullmatch(r"[−\d.]+", text)]
+        # ticks may repeat between the two axes, but only there
+        assert max(numbers.count(number) for number in numbers) <= 2
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    paths = re.findall(r'<path d="([^"]*)"', page)
+    assert not any(re.search(r"\d\.\d{3}", path) for path in paths)
+
+
+def test_names_and_classes_are_no_formulas_and_no_markup(tmp_path):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("Agg")
+    models = {r"x$\foo$": BAYES, "font: 9px a;#16181d": KNN, ' xmlns:a="b"': DUMMY}
+    classes = [r"$\x$", "$5", "$6"]
+    result = compare(models, X, np.array(classes)[Y], random_state=0)
+    texts = texts_of_figures(result, tmp_path / "page.html")
+    assert set(models) <= set(texts["Precision and recall"])
+    for kind in ("scores", "precision_recall", "calibration", "cost", "confusion"):
+        figure = result.plot(kind).figure
+        figure.canvas.draw()
+        shown = {text.get_text() for text in figure.findobj(plt.Text)}
+        assert set(classes if kind == "confusion" else models) <= shown
+    plt.close("all")
+
+
+class NoNumbers(GaussianNB):
+    """Knows labels, but no probabilities."""
+
+    def predict_proba(self, X):
+        return np.full_like(super().predict_proba(X), np.nan)
+
+
+def test_an_estimator_without_finite_probabilities_is_left_out_of_their_figures(tmp_path):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("Agg")
+    result = compare({"NaN": NoNumbers(), "Bayes": BAYES}, X, Y, random_state=0)
+    texts = texts_of_figures(result, tmp_path / "page.html")
+    for title in ("Precision and recall", "Calibration"):
+        assert "Bayes" in texts[title]
+        assert "NaN" not in texts[title]
+    alone = compare({"NaN": NoNumbers()}, X, Y, random_state=0)
+    assert "Calibration" not in texts_of_figures(alone, tmp_path / "page.html")
+    with pytest.raises(ValueError, match="no estimator gives probabilities that are all finite"):
+        alone.plot("calibration")
+    plt.close("all")
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_an_estimator_without_finite_scores_is_left_out_of_the_figure_of_costs(score, tmp_path):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("Agg")
+    result = compare({"bad": DUMMY, "Bayes": BAYES, "kNN": KNN}, X, Y, random_state=0)
+    result.folds.loc[result.folds["estimator"] == "bad", "accuracy"] = score
+    ax = result.plot("cost")
+    assert [text.get_text() for text in ax.texts] == ["Bayes", "kNN"]
+    assert np.isfinite(ax.get_ylim()).all()
+    with np.errstate(invalid="ignore"):
+        result.to_html(tmp_path / "page.html")
+    plt.close("all")
+
+
+def test_the_learning_curve_has_one_point_for_each_size_asked_for():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("Agg")
+    result = compare({"Bayes": BAYES}, X[:149], Y[:149], random_state=0)
+    sizes = (1.0, 0.5)  # in any order
+    table = result.learning_curve(sizes)
+    assert table["n_train"].nunique() > len(sizes)  # folds differ by a sample
+    line = result.plot("learning_curve").lines[0]
+    half, full = table[1::2], table[::2]
+    np.testing.assert_allclose(line.get_xdata(), [half["n_train"].mean(), full["n_train"].mean()])
+    np.testing.assert_allclose(line.get_ydata(), [half["score"].mean(), full["score"].mean()])
+    plt.close("all")
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e-6, 1e-3, 1, 1e4, 1e9])
+def test_scores_of_any_size_are_told_to_three_digits(factor, tmp_path):
+    diabetes, y = load_diabetes(return_X_y=True)
+    models = {"ridge": Ridge(), "dummy": DummyRegressor()}
+    result = compare(models, diabetes, factor * y, random_state=0)
+    result.to_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    table = _tables.summary(result)
+    for name, mean in result.frame()["mean_mae"].items():
+        told = table.loc[name, "MAE"].split(" ± ")
+        assert float(told[0].replace(",", "")) == pytest.approx(mean, rel=5e-3)
+        assert float(told[1].replace(",", "")) > 0
+        assert ("e" in told[0]) == (not 1e-3 < mean < 1e9)
+        assert f">{told[0]}</span>" in page
+        low, high, _ = result.interval(name, "mae")
+        bounds = _tables.interval(result, name, "mae").replace(",", "").split(" to ")
+        np.testing.assert_allclose(list(map(float, bounds)), [low, high], rtol=5e-3)
+
+
+@pytest.mark.parametrize("names", [(("a", 1), ("b", 2)), (("a",), "b"), (frozenset("a"), 1)])
+def test_names_may_be_anything_hashable(names, tmp_path):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("Agg")
+    result = compare(dict(zip(names, (BAYES, KNN))), X, Y, random_state=0)
+    strings = compare({str(n): m for n, m in zip(names, (BAYES, KNN))}, X, Y, random_state=0)
+    figures = texts_of_figures(result, tmp_path / "page.html")
+    assert set(map(str, names)) <= set(figures["Score against cost"])
+    assert list(result.per_class().index.get_level_values("estimator").unique()) == list(names)
+    np.testing.assert_array_equal(result.per_class(), strings.per_class())
+    for kind in ("scores", "precision_recall", "calibration", "learning_curve", "cost"):
+        result.plot(kind).figure.canvas.draw()
+    plt.close("all")
 
 
 # -- the page

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .._utils.optional import require
 from ._files import replace_file
 from ._findings import baselines
 from ._judgement import SHARED_MODELS
 from ._pictures import check_images
 from ._plots import figures
-from ._tables import describe, interval, label, n_bytes, score, seconds, size
+from ._tables import describe, digits, interval, label, n_bytes, score, seconds, size
 
 MAX_MATRIX = 25  # classes of a confusion matrix that is shown as a whole
 MAX_CLASSES = 60  # rows of the table of classes
@@ -24,13 +25,8 @@ MAX_CLASSES = 60  # rows of the table of classes
 
 def write_html(path, sections, *, heading: str | None = None, lead: str | None = None) -> None:
     """Write ``[(title, comparison, images or None), ...]`` as one self-contained page."""
-    try:
-        from jinja2 import Environment, PackageLoader
-    except ImportError as error:
-        raise ImportError(
-            "Comparison.to_html needs jinja2: pip install sklearn_nets[report]"
-        ) from error
-    environment = Environment(loader=PackageLoader(__package__), autoescape=True)
+    jinja2 = require("jinja2", "Comparison.to_html", "report")
+    environment = jinja2.Environment(loader=jinja2.PackageLoader(__package__), autoescape=True)
     environment.filters.update(score=score, sentence_case=lambda s: s[:1].upper() + s[1:])
     script = _template("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -86,6 +82,7 @@ class _Scale:
     label: str
     low: float
     high: float
+    digits: int
 
     def at(self, value):
         share = (np.clip(value, self.low, self.high) - self.low) / (self.high - self.low)
@@ -93,42 +90,46 @@ class _Scale:
 
 
 def _summary_table(comparison) -> dict:
-    frame = comparison.frame()
+    rows = comparison.frame().to_dict("index")  # names may be tuples, which .loc would take apart
     shown = [m for m in comparison.problem.shown if m in comparison.metrics]
+    heads, costs = _costs(rows)
     return {
         "scales": [_scale(comparison, metric) for metric in shown],
-        "plain": _costs(frame)[0],
+        "plain": heads,
         "one": len(comparison.splits) == 1,
         "rows": [
             {
                 "name": name,
-                "metrics": [_value(comparison, frame, name, metric) for metric in shown],
-                "plain": _costs(frame)[1][name],
+                "metrics": [_value(comparison, rows, name, metric) for metric in shown],
+                "plain": costs[name],
             }
-            for name in frame.index
+            for name in rows
         ],
     }
 
 
 def _scale(comparison, metric) -> _Scale:
-    values = comparison.folds[metric].dropna()
-    dummies = comparison.folds["estimator"].isin(baselines(comparison))
-    if not dummies.all():  # they would squeeze the others into a corner; drawn at the edge
-        values = values[~dummies]
-    step = 10.0 ** np.floor(np.log10(max(np.ptp(values), 1e-2)) - 1)
+    scores = {name: comparison.fold_scores(name, metric) for name in comparison.names}
+    scores = {name: values[np.isfinite(values)] for name, values in scores.items()}
+    # dummies would squeeze the others into a corner; they are drawn at the edge
+    others = [scores[name] for name in scores if name not in baselines(comparison)]
+    values = np.concatenate(others if any(map(len, others)) else list(scores.values()))
+    d = digits(comparison, metric)
+    step = 10.0 ** np.floor(np.log10(max(np.ptp(values), 10.0 ** (1 - d))) - 1)
     low, high = np.floor(values.min() / step) * step, np.ceil(values.max() / step) * step
-    return _Scale(label(metric), low, max(high, low + step))
+    return _Scale(label(metric), low, max(high, low + step), d)
 
 
-def _value(comparison, frame, name, metric) -> dict:
-    means = frame[f"mean_{metric}"]
+def _value(comparison, rows, name, metric) -> dict:
+    means = pd.Series([row[f"mean_{metric}"] for row in rows.values()])
+    mean, scores = rows[name][f"mean_{metric}"], comparison.fold_scores(name, metric)
     greater = comparison.problem.metrics[metric].greater_is_better
     low, high, method = comparison.interval(name, metric)
     return {
-        "mean": means[name],
-        "std": frame.loc[name, f"std_{metric}"],
-        "best": means[name] == (means.max() if greater else means.min()),
-        "folds": comparison.fold_scores(name, metric),
+        "mean": mean,
+        "std": rows[name][f"std_{metric}"],
+        "best": mean == (means.max() if greater else means.min()),
+        "folds": scores[~np.isnan(scores)],
         "low": low,
         "high": high,
         "interval": interval(comparison, name, metric),
@@ -136,7 +137,7 @@ def _value(comparison, frame, name, metric) -> dict:
     }
 
 
-def _costs(frame) -> tuple[list[str], dict]:
+def _costs(rows) -> tuple[list[str], dict]:
     """Headings and, by estimator, pairs of what is shown and what it is sorted by."""
     ways = {
         "fit [s]": ("mean_fit_time", seconds),
@@ -148,12 +149,16 @@ def _costs(frame) -> tuple[list[str], dict]:
         "on disk": ("size_on_disk", n_bytes),
         "device": ("device", str),
     }
-    ways = {head: way for head, way in ways.items() if frame[way[0]].notna().any()}
-    rows = {
-        name: [(say(frame.loc[name, c]), frame.loc[name, c]) for c, say in ways.values()]
-        for name in frame.index
+    ways = {
+        head: (column, say)
+        for head, (column, say) in ways.items()
+        if not all(pd.isna(row[column]) for row in rows.values())
     }
-    return list(ways), rows
+    shown = {
+        name: [(say(row[column]), row[column]) for column, say in ways.values()]
+        for name, row in rows.items()
+    }
+    return list(ways), shown
 
 
 def _pairs_table(comparison) -> dict:
@@ -201,32 +206,37 @@ def _bounds_table(comparison) -> list[dict]:
 
 def _everything(comparison) -> list[dict]:
     table = comparison.frame("long")
-    return [row | {"metric": label(row["metric"])} for row in table.to_dict("records")]
+    return [
+        row | {"metric": label(row["metric"]), "digits": digits(comparison, row["metric"])}
+        for row in table.to_dict("records")
+    ]
 
 
 def _class_table(comparison) -> dict:
     table, names = comparison.per_class(), comparison.names
-    support = table.loc[names[0], "support"]
     classes = list(comparison.classes)
+    # (estimators, classes), since names that are tuples are several levels of the index
+    values = {column: table[column].to_numpy().reshape(len(names), -1) for column in table}
+    shown = range(len(classes))
     if len(classes) > MAX_CLASSES:  # the ones that are found least
-        recall = table["recall"].groupby("class", sort=False).mean()
-        classes = sorted(recall.nsmallest(MAX_CLASSES).index)
+        recall = pd.Series(np.mean(values["recall"], axis=0))
+        shown = sorted(recall.nsmallest(MAX_CLASSES).index)
     rows = [
         {
-            "name": c,
+            "name": classes[k],
             "scores": [
-                {key: table.loc[(n, c), f"{s}{end}"]
+                {key: values[f"{s}{end}"][row, k]
                  for key, end in [("value", ""), ("low", "_low"), ("high", "_high")]}
-                for n in names for s in ("precision", "recall")
+                for row in range(len(names)) for s in ("precision", "recall")
             ],
-            "support": support[c],
+            "support": values["support"][0, k],
         }
-        for c in classes
+        for k in shown
     ]  # fmt: skip
-    left_out = len(comparison.classes) - len(classes)
+    left_out = len(classes) - len(rows)
     problem = comparison.problem
-    shown = {"names": names, "rows": rows, "left_out": left_out}
-    return shown | {"unit": problem.unit, "note": problem.class_note}
+    told = {"names": names, "rows": rows, "left_out": left_out}
+    return told | {"unit": problem.unit, "note": problem.class_note}
 
 
 def _matrix(name, matrix: np.ndarray, problem) -> dict:

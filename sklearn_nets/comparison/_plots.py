@@ -10,17 +10,20 @@ import io
 import re
 
 import numpy as np
+import pandas as pd
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import ConfusionMatrixDisplay, precision_recall_curve
 
+from .._utils.optional import require
 from ._findings import baselines
 from ._judgement import ranking
-from ._tables import describe, label, score
+from ._tables import describe, digits, label, score
 
 INK = "#16181d"
 COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"]
 MARKERS, DASHES = "osD^vPX*<>", ["-", "--", ":", "-."]
 MAX_POINTS = 1500  # of a scatter plot
+VERBATIM = {"parse_math": False}  # names may hold dollar signs, which are no formulas
 
 
 def style(index: int) -> dict:
@@ -34,12 +37,7 @@ def style(index: int) -> dict:
 
 def plot(comparison, kind: str | None, ax):
     """Draw a figure (see ``Comparison.plot``)."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            "Comparison.plot needs matplotlib: pip install sklearn_nets[report]"
-        ) from error
+    plt = require("matplotlib.pyplot", "Comparison.plot", "report")
     kind = kind or comparison.problem.main_metric
     if kind not in comparison.metrics and kind not in KINDS:
         raise ValueError(
@@ -68,78 +66,98 @@ def _draw(comparison, kind, ax):
     return ax
 
 
+def _legend(ax, lines: dict, **where) -> None:
+    """A legend of the estimators' lines, which shows all names as they are."""
+    # matplotlib would leave out labels that begin with an underscore
+    legend = ax.legend(list(lines.values()), [""] * len(lines), fontsize=8, **where)
+    for text, name in zip(legend.get_texts(), lines):
+        text.set(text=str(name), **VERBATIM)
+
+
 # -- one function for each kind
 
 
 def _scores(comparison, ax, metric=None):
     metric = metric or comparison.problem.main_metric
-    frame = comparison.frame()
-    for row, name in enumerate(frame.index):
+    rows = comparison.frame().to_dict("index")  # names may be tuples, which .loc would take apart
+    d = digits(comparison, metric)
+    for row, name in enumerate(rows):
         values, (low, high, _) = (
             comparison.fold_scores(name, metric), comparison.interval(name, metric)
         )  # fmt: skip
-        mean, std = frame.loc[name, [f"mean_{metric}", f"std_{metric}"]]
+        mean, std = rows[name][f"mean_{metric}"], rows[name][f"std_{metric}"]
         ax.plot([low, high], [row, row], color=COLORS[0], lw=6, alpha=0.25)
         ax.plot(values, np.full(len(values), row), "o", color=COLORS[0], ms=6, alpha=0.5, mew=0)
         ax.plot(mean, row, "|", color=INK, ms=18, mew=2)
-        said = score(mean) if len(values) == 1 else f"{score(mean)} ± {score(std)}"
+        said = score(mean, d) if len(values) == 1 else f"{score(mean, d)} ± {score(std, d)}"
         ax.annotate(said, (1.02, row), xycoords=("axes fraction", "data"), va="center")
-    ax.set_yticks(range(len(frame)), [str(name) for name in frame.index])
-    ax.set_ylim(len(frame) - 0.5, -0.5)
+    ax.set_yticks(range(len(rows)), [str(name) for name in rows], **VERBATIM)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlabel(f"{label(metric)} ({describe(comparison)})")
     ax.spines[["left"]].set_visible(False)
     ax.tick_params(left=False)
 
 
-def _pooled(comparison, name, part):
-    """Truth and answers of all folds, as indicators of classes and their scores."""
-    values = np.concatenate(getattr(comparison, part)[name])
+def _pooled(comparison, *parts) -> dict:
+    """Truth and answers of all folds, as indicators of classes and their scores.
+
+    Of every estimator the first of the parts that it gives, if all of it is finite.
+    """
+    values = {}
+    for part in reversed(parts):  # the first goes before the others
+        values |= {name: np.concatenate(v) for name, v in getattr(comparison, part).items()}
+    values = {name: v for name, v in values.items() if np.isfinite(v).all()}
+    if not values:  # as where there are no classes
+        return {}
     truth = np.concatenate([comparison.y[test] for _, test in comparison.splits])
     positive = truth[:, None] == comparison.classes
-    if len(comparison.classes) == 2:
-        return positive[:, 1], values[:, 1]
-    return positive, values
+    kept = 1 if len(comparison.classes) == 2 else slice(None)
+    return {name: (positive[:, kept], v[:, kept]) for name, v in values.items()}
 
 
 def _precision_recall(comparison, ax):
+    lines = {}
+    pooled = _pooled(comparison, "probabilities", "decision_values")
     for index, name in enumerate(comparison.names):
-        part = "probabilities" if name in comparison.probabilities else "decision_values"
-        if name not in getattr(comparison, part):
+        if name not in pooled:
             continue
-        positive, scores = _pooled(comparison, name, part)
+        positive, scores = pooled[name]
         precision, recall, _ = precision_recall_curve(positive.ravel(), scores.ravel())
         kept = np.unique(np.linspace(0, len(recall) - 1, 200).astype(int))
-        ax.plot(recall[kept], precision[kept], markevery=0.2, ms=5, label=name, **style(index))
+        (lines[name],) = ax.plot(recall[kept], precision[kept], markevery=0.2, ms=5, **style(index))
     ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(None, 1.01))
-    ax.legend(loc="lower left", fontsize=8)
+    _legend(ax, lines, loc="lower left")
 
 
 def _calibration(comparison, ax):
+    lines = {}
     ax.plot([0, 1], [0, 1], color=INK, lw=1, alpha=0.4)
+    pooled = _pooled(comparison, "probabilities")
     for index, name in enumerate(comparison.names):
-        if name not in comparison.probabilities:
+        if name not in pooled:
             continue
-        positive, p = _pooled(comparison, name, "probabilities")
+        positive, p = pooled[name]
         if p.ndim == 2:  # of several classes, the one that is predicted
             best = p.argmax(axis=1)[:, None]
             positive, p = (np.take_along_axis(a, best, axis=1)[:, 0] for a in (positive, p))
         p = np.clip(p, 0, 1)
         share, predicted = calibration_curve(positive, p, n_bins=8, strategy="quantile")
-        ax.plot(predicted, share, ms=5, label=name, **style(index))
+        (lines[name],) = ax.plot(predicted, share, ms=5, **style(index))
     ax.set(xlabel="predicted probability", ylabel="share of right answers")
-    ax.legend(loc="upper left", fontsize=8)
+    _legend(ax, lines, loc="upper left")
 
 
 def _curves(which, ylabel):
     def draw(comparison, ax):
+        lines = {}
         for index, name in enumerate(comparison.names):
             look = style(index) | {"marker": None}
             curves = [fold[which] for fold in comparison.curves.get(name, []) if fold[which]]
-            for fold, curve in enumerate(curves):
+            for curve in curves:
                 epochs = np.arange(1, len(curve) + 1)
-                ax.plot(epochs, curve, lw=1.2, alpha=0.7, label=None if fold else name, **look)
+                (lines[name],) = ax.plot(epochs, curve, lw=1.2, alpha=0.7, **look)
         ax.set(xlabel="epoch (iteration)", ylabel=ylabel)
-        ax.legend(fontsize=8)
+        _legend(ax, lines)
 
     return draw
 
@@ -148,19 +166,35 @@ def _learning_curve(comparison, ax):
     table = comparison.learning_curves
     if table is None:
         table = comparison.learning_curve()
+    lines = {}
     for index, name in enumerate(comparison.names):
-        rows = table[table["estimator"] == name].groupby("n_train")["score"]
-        mean, look = rows.mean(), style(index)
-        ax.plot(mean.index, mean, ms=5, label=name, **look)
-        ax.fill_between(mean.index, rows.min(), rows.max(), color=look["color"], alpha=0.15, lw=0)
+        rows, look = _by_size(table[[n == name for n in table["estimator"]]]), style(index)
+        (lines[name],) = ax.plot(rows["n_train"], rows["mean"], ms=5, **look)
+        ax.fill_between(
+            rows["n_train"], rows["min"], rows["max"], color=look["color"], alpha=0.15, lw=0
+        )
     ax.set(xlabel="training samples", ylabel=label(comparison.problem.main_metric))
-    ax.legend(fontsize=8)
+    _legend(ax, lines)
+
+
+def _by_size(rows: pd.DataFrame) -> pd.DataFrame:
+    """The scores of one estimator for each size that was asked for, which folds round apart."""
+    size = rows.groupby("fold").cumcount()  # every fold has them in the same order
+    n_train, score = (rows[column].groupby(size) for column in ("n_train", "score"))
+    found = score.agg(["mean", "min", "max"]).assign(n_train=n_train.mean())
+    return found.sort_values("n_train")
 
 
 def _cost(comparison, ax):
-    frame, metric = comparison.frame(), comparison.problem.main_metric
-    for index, name in enumerate(frame.index):
-        mean, x = frame.loc[name, f"mean_{metric}"], frame.loc[name, "mean_fit_time"]
+    rows, metric = comparison.frame().to_dict("index"), comparison.problem.main_metric
+    means, times = (
+        {n: row[k] for n, row in rows.items()} for k in (f"mean_{metric}", "mean_fit_time")
+    )
+    means = {name: mean for name, mean in means.items() if np.isfinite(mean)}
+    for index, name in enumerate(rows):
+        if name not in means:
+            continue
+        x, mean = times[name], means[name]
         low, high, _ = comparison.interval(name, metric)
         look = style(index)
         ax.plot([x, x], [low, high], color=look["color"], lw=2, alpha=0.5)
@@ -172,28 +206,31 @@ def _cost(comparison, ax):
             textcoords="offset points",
             fontsize=8,
             annotation_clip=True,
+            **VERBATIM,
         )
-    means = frame[f"mean_{metric}"].drop(list(baselines(comparison)), errors="ignore")
-    if len(means) > 1:  # dummies are far off, and would squeeze the others together
-        margin = 0.25 * np.ptp(means) + 1e-3
-        ax.set_ylim(means.min() - margin, means.max() + margin)
-    times = frame["mean_fit_time"]
+    dummies = baselines(comparison)  # are far off, and would squeeze the others together
+    shown = [mean for name, mean in means.items() if name not in dummies]
+    if len(shown) > 1:
+        margin = 0.25 * np.ptp(shown) + 1e-3 * np.max(np.abs(shown))
+        ax.set_ylim(min(shown) - margin, max(shown) + margin)
     ax.set(xscale="log", xlabel="seconds to fit one fold", ylabel=label(metric))
-    ax.set_xlim(times.min() / 4, times.max() * 8)  # a decade or more: ticks need the room
+    times = times.values()
+    ax.set_xlim(min(times) / 4, max(times) * 8)  # a decade or more: ticks need the room
 
 
 def _predicted(comparison, ax):
     rng = np.random.default_rng(0)
     truth = np.concatenate([comparison.y[test] for _, test in comparison.splits])
     shown = rng.permutation(len(truth))[: MAX_POINTS // len(comparison.names)]
+    lines = {}
     for index, name in enumerate(comparison.names):
         predicted = np.concatenate(comparison.predictions[name])
         look = style(index) | {"linestyle": "none"}
-        ax.plot(truth[shown], predicted[shown], ms=3, alpha=0.5, mew=0, label=name, **look)
+        (lines[name],) = ax.plot(truth[shown], predicted[shown], ms=3, alpha=0.5, mew=0, **look)
     ends = [truth.min(), truth.max()]
     ax.plot(ends, ends, color=INK, lw=1, alpha=0.4)
     ax.set(xlabel="true", ylabel="predicted")
-    ax.legend(fontsize=8)
+    _legend(ax, lines)
 
 
 def _confusion(comparison, ax):
@@ -201,7 +238,9 @@ def _confusion(comparison, ax):
     matrix = comparison.confusion_matrices[best].sum(axis=0)
     display = ConfusionMatrixDisplay(matrix, display_labels=comparison.classes)
     display.plot(ax=ax, cmap="cividis", colorbar=False)
-    ax.set_title(str(best))
+    for text in [*ax.get_xticklabels(), *ax.get_yticklabels()]:
+        text.set(**VERBATIM)
+    ax.set_title(str(best), **VERBATIM)
 
 
 class Kind:
@@ -220,15 +259,15 @@ KINDS = {
         _precision_recall,
         "Precision over recall, all test samples together; of several classes, each against the "
         "rest, all decisions counted alike.",
-        lambda c: bool(c.probabilities or c.decision_values),
-        "no estimator gives probabilities or decision values.",
+        lambda c: bool(_pooled(c, "probabilities", "decision_values")),
+        "no estimator gives probabilities or decision values that are all finite.",
     ),
     "calibration": Kind(
         _calibration,
         "How often an answer is right, over the probability that was given for it. On the diagonal "
         "probabilities can be taken at their word; below it they promise too much.",
-        lambda c: bool(c.probabilities),
-        "no estimator gives probabilities.",
+        lambda c: bool(_pooled(c, "probabilities")),
+        "no estimator gives probabilities that are all finite.",
     ),
     "loss": Kind(
         _curves("loss", "training loss"),
@@ -324,10 +363,15 @@ def _inline_svg(figure, title: str) -> str:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
+    svg = re.sub(r"<[^>]+>", lambda tag: _tidy_tag(tag[0]), svg)  # texts stay as they are
     head = f'<svg role="img" aria-label="{title}" class="figure"'
     svg = re.sub(r'<svg width="[^"]*" height="[^"]*"', head, svg, count=1)
-    svg = re.sub(r"(\d+\.\d\d)\d+", r"\1", svg)  # hundredths of a point are fine enough
-    return svg.replace(INK, "currentColor").replace("\n", " ")
+    return svg.replace("\n", " ")
+
+
+def _tidy_tag(tag: str) -> str:
+    tag = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", tag).replace("xlink:href", "href")
+    tag = re.sub(r'<g id="[^"]*"', "<g", tag)
+    tag = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", tag)
+    tag = re.sub(r"(\d+\.\d\d)\d+", r"\1", tag)  # hundredths of a point are fine enough
+    return tag.replace(INK, "currentColor")

@@ -291,11 +291,15 @@ class Comparison(Faces):
         """
         key = ("per_class", confidence)
         if key not in self._kept:
-            tables = {}
+            tables = []
             for name in self.names:
                 evidence = [self.evidence(name, fold) for fold in range(len(self.splits))]
-                tables[name] = self.problem.class_table(evidence, self.n_repeats, confidence)
-            self._kept[key] = pd.concat(tables, names=["estimator"])
+                tables.append(self.problem.class_table(evidence, self.n_repeats, confidence))
+            # by number first: names that are tuples would become several levels
+            table = pd.concat(tables, keys=range(len(tables)), names=["estimator"])
+            names = pd.Index(self.names, tupleize_cols=False)
+            table.index = table.index.set_levels([names, *table.index.levels[1:]])
+            self._kept[key] = table
         return self._kept[key].copy()
 
     def error_bounds(self, *, delta: float = 0.05) -> pd.DataFrame:

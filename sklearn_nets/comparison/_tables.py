@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 WORDS = {"iou": "IoU", "roc": "ROC", "auc": "AUC", "r2": "R²", "mae": "MAE", "rmse": "RMSE",
@@ -32,9 +33,25 @@ def n_bytes(value: float) -> str:
     return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
 
 
-def score(value: float) -> str:
-    """Three digits behind the point, or four in all of large amounts."""
-    return f"{value:.3f}" if abs(value) < 100 or pd.isna(value) else f"{value:,.4g}"
+MOST_DIGITS = 5  # behind the point; smaller scores have an exponent
+
+
+def digits(comparison, metric: str) -> int:
+    """How many digits behind the point the scores of all estimators need, three or more."""
+    if comparison.problem.metrics[metric].bounds[1] == 1:
+        return 3
+    scores = np.abs(comparison.folds[metric].to_numpy(np.float64))
+    largest = np.max(scores, where=np.isfinite(scores), initial=0)
+    return 3 if largest == 0 else max(3, 2 - int(np.floor(np.log10(largest))))
+
+
+def score(value: float, digits: int = 3) -> str:
+    """Digits behind the point, fewer of large amounts, an exponent beyond."""
+    if value != 0 and (digits > MOST_DIGITS or abs(value) >= 1e9):
+        return f"{value:.2e}"
+    if abs(value) >= 100:
+        digits = 1 if abs(value) < 1000 else 0
+    return f"{value:,.{digits}f}"
 
 
 def folds(comparison) -> str:
@@ -48,10 +65,11 @@ def summary(comparison) -> pd.DataFrame:
     frame, columns = comparison.frame(), {}
     for m in comparison.problem.shown:
         if m in comparison.metrics:
-            means, stds = frame[f"mean_{m}"], frame[f"std_{m}"]
+            means, stds, d = frame[f"mean_{m}"], frame[f"std_{m}"], digits(comparison, m)
             one = len(comparison.splits) == 1
             columns[label(m)] = [
-                score(a) if one else f"{score(a)} ± {score(s)}" for a, s in zip(means, stds)
+                score(a, d) if one else f"{score(a, d)} ± {score(s, d)}"
+                for a, s in zip(means, stds)
             ]
             if m == comparison.problem.main_metric:
                 columns["95 % interval"] = [interval(comparison, name, m) for name in frame.index]
@@ -64,7 +82,8 @@ def summary(comparison) -> pd.DataFrame:
 def interval(comparison, name, metric: str) -> str:
     """An interval as text."""
     low, high, _ = comparison.interval(name, metric)
-    return "-" if pd.isna(low) else f"{score(low)} to {score(high)}"
+    d = digits(comparison, metric)
+    return "-" if pd.isna(low) else f"{score(low, d)} to {score(high, d)}"
 
 
 def class_summary(comparison) -> pd.DataFrame:
