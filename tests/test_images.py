@@ -1,5 +1,7 @@
 """Every layout of images is the same data."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,11 @@ from numpy.testing import assert_allclose
 from sklearn.pipeline import make_pipeline
 
 from sklearn_nets import FlattenImages, KNeighborsClassifier, LinearSVC, MLPClassifier
-from sklearn_nets._base.images import input_statistics, to_channels_first
+from sklearn_nets._base.images import input_statistics
 from sklearn_nets._base.precision import image_precision
+from sklearn_nets._utils.images import to_channels_first
+from sklearn_nets.comparison._diagnosis_data import _thumbnails
+from sklearn_nets.comparison._pictures import check_images
 
 
 def test_layouts_are_views_of_the_same_image():
@@ -64,6 +69,24 @@ def test_flatten_images_makes_rows_of_every_layout(make):
     assert np.array_equal(FlattenImages().fit_transform(flat), flat)
     with pytest.raises(ValueError, match=r"fitted on images .* \(3, 8, 9\), got \(3, 9, 8\)"):
         FlattenImages().fit(X).transform(X.transpose(0, 1, 3, 2))
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 2, 20, 24), (3, 3, 20, 4), (3, 4, 20, 24), (3, 20, 24, 3), (3, 20, 24)]
+)
+def test_thumbnails_read_the_layout_of_the_nets(shape):
+    X = np.random.default_rng(0).random(shape)
+    gray = to_channels_first(X).mean(axis=1)
+    np.testing.assert_allclose(_thumbnails(X), _thumbnails(gray), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 20, 4), (3, 4, 20, 1), (3, 4, 20, 24), (3, 20, 24, 3)])
+def test_pictures_read_the_layout_of_the_nets(shape):
+    X = np.random.default_rng(0).random(shape)
+    pictures = check_images(X, SimpleNamespace(y=np.zeros(3)))
+    np.testing.assert_array_equal(pictures, to_channels_first(X).transpose(0, 2, 3, 1)[..., :3])
+    first, _ = check_images([X[0], np.zeros((5, 7))], SimpleNamespace(y=np.zeros(2)))
+    np.testing.assert_array_equal(first, pictures[0])
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from .._utils.images import CHANNELS_LAST_COUNTS
 from .._utils.validation import is_ragged, validate_rows, validate_target
-from .images import CHANNELS_LAST_COUNTS, validate_images
+from .images import validate_images
 from .parameters import net_class, parameter
 from .precision import image_precision
 

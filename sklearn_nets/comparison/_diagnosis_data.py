@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from .._utils.array_api import to_numpy
+from .._utils.images import to_channels_first
 from .._utils.validation import is_ragged
 from ._diagnosis_features import check_features, check_neighbors
 from ._findings import SHOWN, Finding, name_some, sample_rows
@@ -150,10 +151,7 @@ def _check_duplicates(comparison, X) -> Iterator[Finding]:
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:
     """Gray images of at most 16 x 16 pixels, of mean 0 and norm 1; zeros where nothing is seen."""
-    if images.ndim == 4:
-        first = images.shape[3] not in (1, 3, 4) and images.shape[1] in (1, 3, 4)
-        images = images.mean(axis=1 if first else 3, dtype=np.float32)
-    small = images.astype(np.float32)
+    small = to_channels_first(images).mean(axis=1, dtype=np.float32)
     for axis in (1, 2):
         n = small.shape[axis]
         edges = np.linspace(0, n, min(n, THUMBNAIL) + 1).astype(int)

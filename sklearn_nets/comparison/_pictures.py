@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 
+from .._utils.images import CHANNELS_LAST_COUNTS, to_channels_first
 from .._utils.validation import is_ragged
 
 # One color per class in pictures of masks; the most frequent class shows the picture itself.
@@ -78,21 +79,15 @@ def check_images(images, comparison) -> np.ndarray:
 
 
 def _channels_last(images, n=1):
-    if images.ndim == 4 and images.shape[-1] not in (1, 3, 4) and images.shape[1] in (1, 3, 4):
-        images = images.transpose(0, 2, 3, 1)
-    channels = images.shape[3:] or (1,)
-    if len(images) != n or images.ndim not in (3, 4) or channels[0] not in (1, 3, 4):
+    shape = images.shape
+    if images.ndim in (3, 4):
+        images = to_channels_first(images).transpose(0, 2, 3, 1)
+    if len(shape) not in (3, 4) or shape[0] != n or images.shape[3] not in CHANNELS_LAST_COUNTS:
         raise ValueError(
             f"images must hold a picture of each of the {n} samples, of shape ({n}, height, width) "
-            f"or ({n}, height, width, channels) with 1, 3 or 4 channels, got {images.shape}."
+            f"or ({n}, height, width, channels) with 1, 3 or 4 channels, got {shape}."
         )
-    images = (
-        images[..., 0]
-        if channels == (1,) and images.ndim == 4
-        else images[..., :3]
-        if (images.ndim == 4)
-        else images
-    )
+    images = images[..., 0] if images.shape[3] == 1 else images[..., :3]
     return images.astype(np.float64) if images.dtype in (bool, np.int8) else images
 
 
