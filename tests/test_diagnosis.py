@@ -7,9 +7,13 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.dummy import DummyClassifier
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeRegressor
 
 from sklearn_nets.comparison import Comparison, compare
@@ -352,6 +356,43 @@ def test_overlapping_classes_are_no_label_errors():
     y = (RNG.random(500) < 0.05).astype(int)  # a rare class anywhere among the other
     result = compare({"kNN": KNeighborsClassifier()}, X, y, random_state=0)
     assert "label errors" not in kinds(diagnose(result, X))
+
+
+TEXTS = [f"{word} {number}" for number in range(20) for word in ("cold", "warm")]
+DICTS = [{"word": text, "length": len(text)} for text in TEXTS]
+LISTS = [text.split() for text in TEXTS]
+
+
+@pytest.mark.parametrize(
+    ("X", "model", "finds_copies"),
+    [
+        (TEXTS, TfidfVectorizer(), True),
+        (pd.Series(TEXTS), TfidfVectorizer(), True),
+        (np.array(TEXTS, dtype=object), TfidfVectorizer(), True),
+        (DICTS, DictVectorizer(), False),
+        (LISTS, TfidfVectorizer(analyzer=tuple), True),
+        ([[*words, "x"][: 2 + len(words[0]) % 2] for words in LISTS], TfidfVectorizer(analyzer=tuple), True),
+        (pd.DataFrame({"words": LISTS, "one": 1}), FunctionTransformer(lambda X: X[["one"]]), False),
+        (RNG.random((40, 2, 3, 4, 5)), FunctionTransformer(lambda X: X.reshape(len(X), -1)), True),
+        (np.array(LISTS)[:, None], FunctionTransformer(lambda X: np.char.str_len(X[:, 0])), True),
+    ],
+    ids=["texts", "series", "objects", "dicts", "lists", "ragged", "frame", "5-d", "3-d texts"],
+)  # fmt: skip
+def test_samples_of_any_kind_pass(X, model, finds_copies, tmp_path):
+    """Samples that only the estimators can read, the last one twice there."""
+    if isinstance(X, list):
+        X = [*X[:-1], X[1]]
+    else:
+        rows = [*range(39), 1]
+        X = X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+    y = np.tile([0, 1], 20)
+    result = compare({"dummy": make_pipeline(model, DummyClassifier())}, X, y, cv=KFold(20))
+    found = {finding.kind: finding for finding in result.diagnose()}
+    assert ("duplicates" in found) == finds_copies
+    if finds_copies:
+        assert found["duplicates"].evidence["indices"].tolist() == [1, 39]
+    assert not {"near duplicates", "blank images"} & set(found)
+    result.to_html(tmp_path / "page.html")
 
 
 def test_X_must_be_of_the_same_samples():

@@ -42,7 +42,7 @@ def _columns(X):
 
 
 def _check_constant_features(X) -> Iterator[Finding]:
-    constant = [name for name, column in _columns(X) if column.nunique(dropna=False) < 2]
+    constant = [name for name, column in _columns(X) if _is_constant(column)]
     if constant:
         are = "feature is" if len(constant) == 1 else "features are"
         yield Finding(
@@ -52,6 +52,13 @@ def _check_constant_features(X) -> Iterator[Finding]:
             f"{name_some(constant)}.",
             {"features": constant},
         )
+
+
+def _is_constant(column: pd.Series) -> bool:
+    try:
+        return column.nunique(dropna=False) < 2
+    except TypeError:  # cells that cannot be hashed, such as lists
+        return column.map(str).nunique() < 2
 
 
 def _as_number(column: pd.Series) -> np.ndarray:
