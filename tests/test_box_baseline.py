@@ -12,8 +12,10 @@ from small_boxes import assert_same_boxes, squares
 
 from sklearn_nets import DetectionDisplay, PixelDetector
 from sklearn_nets.datasets import from_coco, load_images, to_coco
+from sklearn_nets.detection._display import draw_boxes
 from sklearn_nets.inspection._drawing import make_axes
 from sklearn_nets.metrics import box_scores
+from sklearn_nets.metrics._boxes import hit_boxes, read_boxes
 
 
 @pytest.fixture
@@ -168,6 +170,29 @@ def test_boxes_in_tensors_are_written_as_arrays_are(dtype):
         "labels": torch.tensor([3, 7]),
     }
     assert to_coco([tensors], [(8, 8)]) == to_coco([numbers], [(8, 8)])
+
+
+def test_drawn_hits_are_those_of_the_metric():
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, 12, (2, 60, 2))
+    boxes = np.concatenate([corners.min(axis=0), corners.max(axis=0) + 4], axis=1)
+    true = {"boxes": boxes[:30], "labels": rng.integers(0, 3, 30)}
+    found = {"boxes": boxes[15:], "labels": rng.integers(0, 3, 45), "scores": rng.random(45)}
+    hits = hit_boxes(*read_boxes([true]), *read_boxes([found], scores=True))
+    scores = box_scores([true], [found], score_threshold=0)
+    expected = scores["precision"] * scores["n_predicted"]
+    assert expected.sum() > 5
+    np.testing.assert_allclose(np.bincount(found["labels"], hits), expected)
+
+
+def test_a_box_of_swapped_corners_is_drawn_as_the_metric_counts_it():
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    true = {"boxes": [[0, 0, 8, 8]], "labels": ["a"]}
+    draw_boxes(ax, true, {"boxes": [[8, 8, 0, 0]], "labels": ["a"], "scores": [0.9]})
+    assert [text.get_color() for text in ax.texts] == ["limegreen"]
 
 
 @pytest.mark.usefixtures("no_open_figures")

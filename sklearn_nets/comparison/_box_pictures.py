@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..metrics._boxes import match_image
+from ..metrics._boxes import hit_boxes
 from ._pictures import png, to_rgb
 
 
@@ -63,15 +63,12 @@ def _rectangles(image, kind, scores=None, named=True) -> list[dict]:
 
 def _hits(truth, found, score_threshold) -> list[dict]:
     """Predicted boxes, as right or wrong: each true box is hit once, by the highest score."""
-    boxes = []
-    for label in np.unique(found["labels"]):
-        own = (found["labels"] == label) & (found["scores"] >= score_threshold)
-        order = np.flatnonzero(own)[np.argsort(-found["scores"][own], kind="stable")]
-        true = truth["boxes"][truth["labels"] == label]
-        (hits,) = match_image(true, found["boxes"][order], [0.5])
-        for hit, kind in ((True, "hit"), (False, "miss")):
-            part = {name: found[name][order[hits == hit]] for name in ("boxes", "labels")}
-            boxes += _rectangles(part, kind, found["scores"][order[hits == hit]])
+    shown = found["scores"] >= score_threshold
+    found = {name: found[name][shown] for name in ("boxes", "labels", "scores")}
+    hits, boxes = hit_boxes(truth, found), []
+    for hit, kind in ((True, "hit"), (False, "miss")):
+        part = {name: values[hits == hit] for name, values in found.items()}
+        boxes += _rectangles(part, kind, part["scores"])
     return boxes
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from .._base.images import to_channels_first
 from .._utils.array_api import to_numpy
 from .._utils.optional import require
-from ..metrics._boxes import frame_to_boxes, match_image
+from ..metrics._boxes import frame_to_boxes, hit_boxes, read_boxes
 
 
 class DetectionDisplay:
@@ -160,29 +160,19 @@ def draw_boxes(ax, true, found, score_threshold: float = 0.5) -> None:
         Predicted ones.
     score_threshold : float, default=0.5
     """
-    scores = to_numpy(found["scores"])
-    shown = np.flatnonzero(np.asarray(scores) >= score_threshold)
-    boxes = np.asarray(to_numpy(found["boxes"]), dtype=float).reshape(-1, 4)[shown]
-    labels, scores = np.asarray(to_numpy(found["labels"]))[shown], np.asarray(scores)[shown]
-    hit = np.ones(len(boxes), bool)
+    (found,) = read_boxes([found], scores=True)
+    shown = found["scores"] >= score_threshold
+    found = {name: values[shown] for name, values in found.items()}
+    hit = np.ones(len(found["boxes"]), bool)
     if true is not None:
-        true_boxes = np.asarray(to_numpy(true["boxes"]), dtype=float).reshape(-1, 4)
-        hit = _hits(true_boxes, np.asarray(to_numpy(true["labels"])), boxes, labels, scores)
-        for box in true_boxes:
+        (true,) = read_boxes([true])
+        hit = hit_boxes(true, found)
+        for box in true["boxes"]:
             _rectangle(ax, box, edgecolor="white", linestyle="--")
-    for box, label, score, right in zip(boxes, labels, scores, hit):
+    for box, label, score, right in zip(found["boxes"], found["labels"], found["scores"], hit):
         color = "limegreen" if right else "red"
         _rectangle(ax, box, edgecolor=color)
         ax.text(box[0], box[1] - 1, f"{label} {score:.2f}", color=color, fontsize=6, clip_on=True)
-
-
-def _hits(true, true_labels, boxes, labels, scores):
-    hits = np.zeros(len(boxes), bool)
-    order = np.argsort(-scores, kind="stable")
-    for label in np.unique(labels):
-        own = order[labels[order] == label]
-        hits[own] = match_image(true[true_labels == label], boxes[own], [0.5])[0]
-    return hits
 
 
 def _rectangle(ax, box, **style):

@@ -212,6 +212,17 @@ def match_image(true, found, thresholds) -> np.ndarray:
     return hits
 
 
+def hit_boxes(true: dict, found: dict, threshold: float = 0.5) -> np.ndarray:
+    """Which predictions of one image hit a true box of their label, as `read_boxes` gives both."""
+    hits, labels = np.zeros(len(found["labels"]), bool), found["labels"]
+    order = np.argsort(-found["scores"], kind="stable")
+    for label in np.unique(labels):
+        own = order[labels[order] == label]
+        boxes = true["boxes"][true["labels"] == label]
+        (hits[own],) = match_image(boxes, found["boxes"][own], [threshold])
+    return hits
+
+
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of every box of a with every box of b, shape (len(a), len(b))."""
     a, b = a[:, None], b[None]
