@@ -23,6 +23,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 
 from sklearn_nets.comparison import Comparison, _tables, compare
+from sklearn_nets.comparison._pictures import misclassified
 
 X, Y = load_iris(return_X_y=True)
 X = X + np.random.default_rng(0).normal(scale=0.8, size=X.shape)
@@ -266,6 +267,23 @@ def test_an_estimator_without_finite_probabilities_is_left_out_of_their_figures(
     assert "Calibration" not in texts_of_figures(alone, tmp_path / "page.html")
     with pytest.raises(ValueError, match="no estimator gives probabilities that are all finite"):
         alone.plot("calibration")
+    plt.close("all")
+
+
+def test_the_most_misread_are_misread_also_without_finite_probabilities():
+    result = compare({"NaN": NoNumbers(), "Bayes": BAYES}, X, Y, random_state=0)
+    samples = misclassified(result, np.zeros((150, 4, 4)))
+    assert samples
+    assert not any(right for sample in samples for _, _, right in sample["answers"])
+
+
+def test_scores_that_are_all_zero_have_a_figure_of_costs():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("Agg")
+    result = compare({"Bayes": BAYES, "kNN": KNN}, X, Y, random_state=0)
+    result.folds["accuracy"] = 0.0
+    low, high = result.plot("cost").get_ylim()
+    assert low < 0 < high
     plt.close("all")
 
 

@@ -219,7 +219,7 @@ def _class_table(comparison) -> dict:
     values = {column: table[column].to_numpy().reshape(len(names), -1) for column in table}
     shown = range(len(classes))
     if len(classes) > MAX_CLASSES:  # the ones that are found least
-        recall = pd.Series(np.mean(values["recall"], axis=0))
+        recall = pd.DataFrame(values["recall"]).mean()
         shown = sorted(recall.nsmallest(MAX_CLASSES).index)
     rows = [
         {

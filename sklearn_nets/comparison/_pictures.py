@@ -30,7 +30,7 @@ def misclassified(comparison, images: np.ndarray, n_shown: int = 12) -> list[dic
     n_sure, true = 0.0, np.searchsorted(comparison.classes, truth)
     for folds in comparison.probabilities.values():  # decides between equally many
         p_true = np.concatenate(folds)[first][np.arange(len(true)), true]
-        n_sure = n_sure + (1 - p_true) / (len(comparison.probabilities) + 1)
+        n_sure = n_sure + (1 - np.nan_to_num(p_true)) / (len(comparison.probabilities) + 1)
     worst = np.argsort(-(n_wrong + n_sure * (n_wrong > 0)), kind="stable")[
         : min(n_shown, np.count_nonzero(n_wrong))
     ]

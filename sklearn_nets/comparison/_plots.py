@@ -211,7 +211,7 @@ def _cost(comparison, ax):
     dummies = baselines(comparison)  # are far off, and would squeeze the others together
     shown = [mean for name, mean in means.items() if name not in dummies]
     if len(shown) > 1:
-        margin = 0.25 * np.ptp(shown) + 1e-3 * np.max(np.abs(shown))
+        margin = 0.25 * np.ptp(shown) + 1e-3 * (np.max(np.abs(shown)) or 1)
         ax.set_ylim(min(shown) - margin, max(shown) + margin)
     ax.set(xscale="log", xlabel="seconds to fit one fold", ylabel=label(metric))
     times = times.values()
