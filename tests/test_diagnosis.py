@@ -309,14 +309,14 @@ def test_blank_images():
 
 @pytest.mark.parametrize("target", ["labels", "amounts"])
 def test_features_that_say_nothing_or_all(target):
-    n = 300
-    y = RNG.integers(0, 3, n) if target == "labels" else RNG.normal(size=n)
+    n, rng = 300, np.random.default_rng(0)
+    y = rng.integers(0, 3, n) if target == "labels" else rng.random(n)
     table = pd.DataFrame({
-        "noise": RNG.normal(size=n),
+        "noise": rng.normal(size=n),
         "same": np.ones(n),
         "empty": np.full(n, np.nan),
         "date": pd.date_range("2020-01-01", periods=n),
-        "word": RNG.choice(["a", "b"], n),
+        "word": rng.choice(["a", "b"], n),
         "code": pd.Series(y).map("k{}".format) if target == "labels" else 3 * y + 1,
     })  # fmt: skip
     found = {

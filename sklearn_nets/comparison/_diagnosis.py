@@ -10,7 +10,7 @@ from scipy import stats
 
 from ._diagnosis_data import check_data, check_labels
 from ._findings import Finding, baselines
-from ._judgement import difference, interval, rounded, test_train_ratio
+from ._judgement import difference, interval, rounded, rows_of, test_train_ratio
 from ._statistics import are_equal, corrected_difference, normal_difference
 from ._tables import label
 
@@ -268,14 +268,14 @@ def _check_leaders(comparison) -> Iterator[Finding]:
     if len(scores) < 2:
         return
     first, second = sorted(scores, key=scores.get, reverse=True)[:2]
-    pairs = comparison.pairs().set_index(["first", "second"])
-    pair = pairs.loc[(first, second) if (first, second) in pairs.index else (second, first)]
-    if not pair["p_holm"] >= ALPHA:
+    both = {first, second}
+    (pair,) = (row for row in rows_of(comparison.pairs()) if {row.first, row.second} == both)
+    if not pair.p_holm >= ALPHA:
         return
     n, more = len(np.unique(np.concatenate([t for _, t in comparison.splits]))), None
     cure = "No number of samples that one could collect would do."
-    if pair["more_samples"] < MOST_NEEDED:
-        more = pair["more_samples"]
+    if pair.more_samples < MOST_NEEDED:
+        more = pair.more_samples
         cure = f"If the difference is as large as it looks, about {rounded(more)} more would do."
     yield Finding(
         "test set too small",
@@ -285,8 +285,8 @@ def _check_leaders(comparison) -> Iterator[Finding]:
         f"be told apart on {n:,} test samples. {cure}",
         {
             "estimators": (first, second),
-            "difference": pair["difference"],
-            "interval": (pair["low"], pair["high"]),
+            "difference": pair.difference,
+            "interval": (pair.low, pair.high),
             "n_samples": n,
             "more_samples": more,
         },
