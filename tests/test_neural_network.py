@@ -349,6 +349,38 @@ def test_interrupt_keeps_the_weights_so_far(digits):
     assert model.predict_proba(X).shape == (500, 10)
 
 
+@pytest.mark.parametrize("solver", ["lbfgs", "gd"])
+def test_an_interrupted_line_search_leaves_no_trial_behind(digits, monkeypatch, solver):
+    """Wherever it is cut short, the net is that of as many iterations as are complete."""
+    X, y = digits
+    settings = {"hidden_layer_sizes": 5, "solver": solver, "learning_rate_init": 9, "alpha": 1}
+    evaluate = lbfgs.Objective.evaluate
+
+    def interrupted(objective):
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KeyboardInterrupt
+        return evaluate(objective)
+
+    iterations = set()
+    for last in range(2, 9):
+        left = last
+        with monkeypatch.context() as patched, pytest.warns(UserWarning, match="interrupted"):
+            patched.setattr(lbfgs.Objective, "evaluate", interrupted)
+            model = MLPClassifier(**settings, random_state=0).fit(X, y)
+        iterations.add(model.n_iter_)
+        if not model.n_iter_:
+            initial = MLPClassifier(**settings, max_iter=1, random_state=0)
+            initial._make_run(X, y, None)
+            assert_array_equal(model.coefs_[0], initial.coefs_[0])
+            continue
+        whole = MLPClassifier(**settings, max_iter=model.n_iter_, random_state=0).fit(X, y)
+        assert_array_equal(model.coefs_[0], whole.coefs_[0])
+        assert model.loss_ == whole.loss_
+    assert iterations > {0, 1}
+
+
 def test_a_loss_that_turns_nan_names_epoch_and_learning_rate(digits):
     X, y = digits
     model = MLPRegressor(solver="sgd", learning_rate_init=1e6, activation="identity")

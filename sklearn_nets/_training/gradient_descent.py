@@ -22,7 +22,7 @@ def train_gd(run: TrainingRun) -> None:
     A step is halved until it decreases the loss, and the next one begins at twice its length, so
     that the first length matters little. Every step counts as an epoch: callbacks are notified of
     it, and skorch's history records its loss, its length ("step_size") and the norm of the
-    gradient that it followed.
+    gradient that it followed. An interrupt keeps the weights of the last complete step and warns.
 
     Parameters
     ----------
@@ -37,12 +37,13 @@ def train_gd(run: TrainingRun) -> None:
     """
     net, objective = run.net, Objective(run)
     datasets = {"dataset_train": run.loader, "dataset_valid": None}
+    step, theta = run.learning_rate, flatten(objective.params)
     stopped = False
     net.notify("on_train_begin", X=run.loader, y=None)
     try:
         with training_threads(run, run.loader.n_samples):
-            step, theta = run.learning_rate, flatten(objective.params)
             loss, gradient = objective(theta)
+            run.progress.loss = loss * run.report_factor
             while run.epoch < run.max_epochs and not stopped:
                 net.notify("on_epoch_begin", **datasets)
                 norm = np.linalg.norm(gradient)
@@ -56,6 +57,7 @@ def train_gd(run: TrainingRun) -> None:
                     stopped = True
     except KeyboardInterrupt:
         stopped = True
+        objective.load(theta)  # the net holds a trial of the line search
         end_interrupted()
     net.history[:] = [row for row in net.history if "train_loss" in row]  # not one cut short
     net.notify("on_train_end", X=run.loader, y=None)

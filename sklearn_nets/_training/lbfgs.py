@@ -75,8 +75,8 @@ def flatten(tensors) -> np.ndarray:
 def train_lbfgs(run: TrainingRun, *, max_fun: int) -> None:
     """Minimize the penalized loss of all samples at once.
 
-    Callbacks are notified of every iteration as of an epoch. An interrupt keeps the weights so far
-    and warns.
+    Callbacks are notified of every iteration as of an epoch. An interrupt keeps the weights of the
+    last complete iteration and warns.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def train_lbfgs(run: TrainingRun, *, max_fun: int) -> None:
     net = run.net
     objective = Objective(run)
     datasets = {"dataset_train": run.loader, "dataset_valid": None}
-    begun = False
+    accepted, begun = flatten(objective.params), False
 
     def evaluate(theta):
         nonlocal begun
@@ -104,13 +104,13 @@ def train_lbfgs(run: TrainingRun, *, max_fun: int) -> None:
         return objective(theta)
 
     def end_iteration(intermediate_result):
-        nonlocal begun
-        begun = False
+        nonlocal accepted, begun
+        accepted, begun = intermediate_result.x.copy(), False
         run.epoch += 1
         net.history.record("train_loss", float(intermediate_result.fun))
         if run.verbose:
             print(f"Iteration {run.epoch}, loss = {intermediate_result.fun:.8f}")
-        objective.load(intermediate_result.x)
+        objective.load(accepted)
         run.evaluate()
         try:
             net.notify("on_epoch_end", **datasets)
@@ -122,7 +122,7 @@ def train_lbfgs(run: TrainingRun, *, max_fun: int) -> None:
         with training_threads(run, run.loader.n_samples):
             result = scipy.optimize.minimize(
                 evaluate,
-                flatten(objective.params),
+                accepted,
                 method="L-BFGS-B",
                 jac=True,
                 options={"maxfun": max_fun, "maxiter": run.max_epochs, "gtol": run.stopping.tol},
@@ -131,6 +131,7 @@ def train_lbfgs(run: TrainingRun, *, max_fun: int) -> None:
         objective.load(result.x)
         run.epoch = check_optimize_result("lbfgs", result, run.max_epochs)
     except KeyboardInterrupt:
+        objective.load(accepted)  # the net holds a trial of the line search
         end_interrupted()
     net.history[:] = [row for row in net.history if "train_loss" in row]  # not one cut short
     net.notify("on_train_end", X=run.loader, y=None)
