@@ -227,6 +227,40 @@ def test_files_that_do_not_fit(weights, tmp_path):
         read_weights(tmp_path / "code.pth")
 
 
+def test_a_file_for_timms_net_holds_its_weights(weights, tmp_path):
+    """As for our own nets: only the head may be another, or none."""
+    net, _ = weights
+    state = net.state_dict()
+    body = {name: w for name, w in state.items() if not name.startswith("fc.")}
+    first = next(iter(body))
+    settings = {**FAST, "batch_size": 12, "architecture": "test_resnet"}
+    settings["pretrained"] = tmp_path / "some.pth"
+    for wrong in (
+        {"a": torch.zeros(1)},
+        {**state, "a": torch.zeros(1)},
+        {name: w for name, w in state.items() if name != first},
+    ):
+        torch.save(wrong, tmp_path / "some.pth")
+        with pytest.raises(ValueError, match="weights .* those of another net: missing"):
+            CNNClassifier(freeze="backbone", **settings).fit(COLORS, np.arange(12) % 3)
+    uncounted = {name: w for name, w in body.items() if not name.endswith("tracked")}
+    torch.save(uncounted, tmp_path / "some.pth")
+    model = CNNClassifier(freeze="backbone", **settings).fit(COLORS, np.arange(12) % 3)
+    assert_array_equal(model.net_.module_[1].model.state_dict()[first], body[first])
+
+
+def test_a_file_for_timms_transformer(tmp_path):
+    """Nested, and with tokens of other patches, which timm converts."""
+    name = "deit_tiny_patch16_224"
+    state = timm.create_model(name).state_dict()
+    torch.save({"model": state}, tmp_path / "deit.pth")
+    settings = {**FAST, "batch_size": 12, "architecture": name, "freeze": "backbone"}
+    model = CNNClassifier(pretrained=tmp_path / "deit.pth", **settings)
+    model.fit(COLORS, np.arange(12) % 3)
+    loaded = model.net_.module_[1].model.state_dict()["blocks.0.attn.qkv.weight"]
+    assert_array_equal(loaded, state["blocks.0.attn.qkv.weight"])
+
+
 def test_own_weights_with_another_head(tmp_path):
     first = CNNClassifier((4, 8), **FAST).fit(X, Y)
     state = first.net_.module_[1].state_dict()

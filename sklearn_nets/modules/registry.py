@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 
@@ -101,6 +103,7 @@ def _from_timm(name, in_shape, n_outputs, pretrained, builders) -> TimmBackbone:
         options["pretrained"] = True
         if pretrained is not True:
             options["pretrained_cfg_overlay"] = {"file": str(_existing(pretrained))}
+            _check_names_for_timm(timm, name, pretrained)
     model, error = None, None
     for geometry in _geometries(timm, name, in_shape[1:]):
         try:
@@ -223,13 +226,44 @@ class _AlexNet(Backbone):
         return self.net.classifier[-1]
 
 
+def _check_names_for_timm(timm, name, path) -> None:
+    """Refuse a file of another net's weights: timm would load whatever has the right name."""
+    if timm.get_pretrained_cfg(name).custom_load:
+        return  # a format of its own, which timm checks
+    with torch.device("meta"):
+        backbone = TimmBackbone(timm.create_model(name, num_classes=1))
+    own, heads = set(backbone.model.state_dict()), _names_of_head(backbone, backbone.model)
+    # files of old versions of torch do not count the batches of batch norm
+    needed = {n for n in own - heads if not n.endswith("num_batches_tracked")}
+    state = timm.models.load_state_dict(path)
+    rename = getattr(sys.modules[type(backbone.model).__module__], "checkpoint_filter_fn", None)
+    if rename is not None and (needed - set(state) or set(state) - own):
+        with suppress(KeyError):  # it is not of the published format either
+            state = rename(state, backbone.model)
+    missing, unknown = sorted(needed - set(state)), sorted(set(state) - own)
+    if missing or unknown:
+        raise _of_another_net(path, missing, unknown, [])
+
+
+def _names_of_head(backbone: nn.Module, module: nn.Module) -> set[str]:
+    """Names that a module gives to the parameters of the backbone's classifier."""
+    head = backbone.get_classifier() if isinstance(backbone, Backbone) else None
+    of_head = set() if head is None else set(head.parameters())
+    return {name for name, p in module.named_parameters() if p in of_head}
+
+
+def _of_another_net(path, missing, unknown, shapes) -> ValueError:
+    return ValueError(
+        f"The weights in {str(path)!r} are those of another net: missing {missing[:3]}, "
+        f"unknown {unknown[:3]}, of other shapes {shapes[:3]}."
+    )
+
+
 def load_weights(module: nn.Module, path: str | PathLike) -> None:
     """Load a file of weights, all of which must fit but those of a head of another size."""
     state = read_weights(path)
     own = module.state_dict()
-    head = module.get_classifier() if isinstance(module, Backbone) else None
-    of_head = set() if head is None else set(head.parameters())
-    heads = {name for name, p in module.named_parameters() if p in of_head}
+    heads = _names_of_head(module, module)
     state = {
         name: w for name, w in state.items() if name not in heads or own[name].shape == w.shape
     }
@@ -237,10 +271,7 @@ def load_weights(module: nn.Module, path: str | PathLike) -> None:
     unknown = sorted(set(state) - set(own))
     shapes = [n for n in state if n in own and own[n].shape != state[n].shape]
     if missing or unknown or shapes:
-        raise ValueError(
-            f"The weights in {str(path)!r} are those of another net: missing {missing[:3]}, "
-            f"unknown {unknown[:3]}, of other shapes {shapes[:3]}."
-        )
+        raise _of_another_net(path, missing, unknown, shapes)
     module.load_state_dict(state, strict=False)
 
 
