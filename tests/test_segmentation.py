@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate, learnin
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils._param_validation import InvalidParameterError
 
 from sklearn_nets.datasets import make_digit_scenes
 from sklearn_nets.metrics import confusion_matrix, dice_score, get_scorer, mean_iou_score
@@ -223,6 +224,37 @@ def test_tiles(scenes):
     assert np.mean(whole == masks) > 0.9
     model.set_params(tile_size=64)
     assert_array_equal(model.predict(X), whole)  # no image is larger than a tile
+
+
+def test_tiles_of_a_list(scenes):
+    X, y = scenes
+    model = small(max_iter=1, tile_size=16).fit(list(X), list(y))
+    assert_array_equal(model.predict(list(X)), model.predict(X))
+    assert_array_equal(model.predict_proba(list(X)), model.predict_proba(X))
+
+
+def test_tiles_are_cut_of_what_is_checked(scenes):
+    """What is wrong is said as it is without tiles."""
+    X, y = scenes
+    lists = [X[0], X[1, :, :20]], [y[0], y[1, :, :20]]
+    for wrong in (
+        {"X": X, "y": None},
+        {"X": X, "y": y[:-1]},
+        {"X": X, "y": y[:, 1:]},
+        {"X": X, "y": y, "sample_weight": np.ones(3)},
+        {"X": np.where(X, np.nan, X), "y": y},
+        {"X": lists[0], "y": None},
+        {"X": lists[0], "y": lists[1][:1]},
+        {"X": lists[0], "y": lists[1][::-1]},
+    ):
+        said = []
+        for size in (None, 16):
+            with pytest.raises(ValueError) as caught:
+                small(max_iter=1, tile_size=size).fit(**wrong)
+            said.append(str(caught.value))
+        assert said[0] == said[1]
+    with pytest.raises(InvalidParameterError, match="'tile_size' parameter"):
+        small(tile_size=2.5).fit(X, y)
 
 
 def test_tiles_of_a_memory_map(scenes, tmp_path):

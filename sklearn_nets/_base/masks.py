@@ -43,6 +43,15 @@ def validate_masks(estimator, y, X):
     return y
 
 
+def check_one_mask_each(estimator, images, masks) -> None:
+    """Check that a list of masks is as long as one of images."""
+    check_target_given(estimator, masks)
+    if len(masks) != len(images):
+        raise ValueError(
+            f"y must hold one mask for each of {len(images)} images, got {len(masks)}."
+        )
+
+
 def mask_classes(y, ignore_index):
     """The sorted classes of masks, without the label that means "no label"."""
     if isinstance(y, list):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -26,11 +27,8 @@ def pad_images(images, read: Callable) -> torch.Tensor:
     """
     arrays = []
     for i, image in enumerate(images):
-        try:
+        with naming_image(i, image):
             arrays.append(read(image[None]))
-        except ValueError as error:
-            error.add_note(f"Image {i} of the list, of shape {np.shape(image)}.")
-            raise
     tensors = [a if is_tensor(a) else torch.from_numpy(np.ascontiguousarray(a)) for a in arrays]
     channels = {t.shape[1] for t in tensors}
     if len(channels) > 1:
@@ -44,6 +42,16 @@ def pad_images(images, read: Callable) -> torch.Tensor:
         )
         row.copy_(t[0][:, rows][:, :, columns])
     return out
+
+
+@contextmanager
+def naming_image(i, image):
+    """Say which image of a list an error is about."""
+    try:
+        yield
+    except ValueError as error:
+        error.add_note(f"Image {i} of the list, of shape {np.shape(image)}.")
+        raise
 
 
 def by_size(predict: Callable, images) -> list:
@@ -61,7 +69,7 @@ def by_size(predict: Callable, images) -> list:
 
 
 def cut_tiles(X, y, weight, size: int):
-    """Training images as tiles of at most that side, with their masks and weights.
+    """Checked training images as tiles of at most that side, with their masks and weights.
 
     The last tile of a row ends at the image's border, so that no tile is smaller than the image.
     """
@@ -69,11 +77,6 @@ def cut_tiles(X, y, weight, size: int):
     for i, (image, mask) in enumerate(zip(X, y, strict=True)):
         first = to_channels_first(image[None])[0]
         mask = to_numpy(mask)
-        if tuple(first.shape[1:]) != mask.shape:
-            raise ValueError(
-                "y must hold one label for each pixel of X: expected a mask of shape "
-                f"{tuple(first.shape[1:])} for image {i}, got {mask.shape}."
-            )
         for top in starts(mask.shape[0], size, size):
             for left in starts(mask.shape[1], size, size):
                 tile = np.s_[top : top + size, left : left + size]
@@ -83,7 +86,7 @@ def cut_tiles(X, y, weight, size: int):
     if not is_ragged(masks):
         stack = torch.stack if is_tensor(images[0]) else np.stack
         images, masks = stack(images), np.stack(masks)
-    return images, masks, None if weight is None else np.asarray(to_numpy(weight))[weights]
+    return images, masks, None if weight is None else weight[weights]
 
 
 def starts(side: int, size: int, step: int) -> list[int]:

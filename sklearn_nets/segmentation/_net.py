@@ -13,13 +13,14 @@ import torch
 from .._base.estimator import FITTED, BaseNet, available_if_stochastic
 from .._base.image_nets import ImageNetMixin, check_channels
 from .._base.images import to_channels_first, validate_images
-from .._base.masks import Segmentation, mask_classes, validate_masks
+from .._base.masks import Segmentation, check_one_mask_each, mask_classes, validate_masks
 from .._base.parameters import POSITIVE_INT, net_class, parameter
 from .._base.precision import image_precision
-from .._base.ragged import by_size, cut_tiles, forward_tiles, pad_images
-from .._utils.array_api import convert_like, is_tensor, to_numpy
+from .._base.ragged import by_size, cut_tiles, forward_tiles, naming_image, pad_images
+from .._training.run import TrainingRun
+from .._utils.array_api import convert_like, from_array_api, is_tensor, to_numpy
 from .._utils.sklearn_compat import Interval, StrOptions, fit_context
-from .._utils.validation import check_target_given, is_ragged
+from .._utils.validation import is_ragged, validate_weight
 from ..modules.augment import RandomZoom
 from ..modules.mirroring import mirroring_keeps_masks
 from ..modules.segmenters import build_segmenter
@@ -171,8 +172,6 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
             If images, masks or weights do not fit each other, hold NaN or infinity, or if the loss
             turns NaN.
         """
-        if self.tile_size is not None:
-            X, y, sample_weight = cut_tiles(X, y, sample_weight, self.tile_size)
         return super().fit(
             X, y, sample_weight, X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val
         )
@@ -210,6 +209,27 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         run = self._make_run(X, y, sample_weight, incremental=True, classes=classes)
         return self._train(run, X, y, sample_weight)
 
+    def _make_run(
+        self, X, y, sample_weight, eval_data=None, *, incremental=False, classes=None
+    ) -> TrainingRun:
+        if self.tile_size is not None and not incremental:
+            X, y, sample_weight = self._cut_tiles(X, y, sample_weight)
+        return super()._make_run(
+            X, y, sample_weight, eval_data, incremental=incremental, classes=classes
+        )
+
+    def _cut_tiles(self, X, y, sample_weight):
+        """Tiles of images, masks and weights, which are checked as they are without tiles."""
+        reset = not (self.warm_start and hasattr(self, "net_"))
+        if is_ragged(X):  # one at a time: padded to the largest they would take its memory
+            check_one_mask_each(self, X, y)
+            for i, (image, mask) in enumerate(zip(X, y)):
+                with naming_image(i, image):
+                    self._validate_data(image[None], to_numpy(mask)[None], reset=reset)
+        else:
+            X, y = self._validate_data(from_array_api(X), y, reset=reset)
+        return cut_tiles(X, y, validate_weight(sample_weight, len(X)), self.tile_size)
+
     def _validate_data(self, X, y="no_validation", *, reset):
         if is_ragged(X):
             return self._validate_lists(X, y, reset=reset)
@@ -225,17 +245,15 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
 
     def _validate_lists(self, X, y, *, reset):
         """One tensor of images of several sizes, and a list of their masks."""
-        masks = [None] * len(X) if isinstance(y, str) else y
-        if masks is None or len(masks) != len(X):
-            check_target_given(self, masks)
-            raise ValueError(f"y must hold one mask for each of {len(X)} images, got {len(masks)}.")
+        if not isinstance(y, str):
+            check_one_mask_each(self, X, y)
         padded = pad_images(X, lambda image: validate_images(self, image, reset=reset))
         self._validate_data(padded[:1], reset=reset)
         if isinstance(y, str):
             return padded
         return padded, [
             validate_masks(self, to_numpy(mask)[None], to_channels_first(image[None]))[0]
-            for mask, image in zip(masks, X)
+            for mask, image in zip(y, X)
         ]
 
     def _make_task(self, y, classes=None):
@@ -276,10 +294,12 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
 
     def _forward(self, X, decode, method, through=None):
         size = self.tile_size
-        if size is None or max(to_channels_first(X[:1]).shape[2:]) <= size:
+        if size is None:
             return super()._forward(X, decode, method, through)
-        forward = super()._forward
-        images = to_channels_first(X if is_tensor(X) else np.asarray(X))
+        X = X if is_tensor(X) else np.asarray(X)
+        if max(to_channels_first(X[:1]).shape[2:]) <= size:
+            return super()._forward(X, decode, method, through)
+        forward, images = super()._forward, to_channels_first(X)
         answers = [
             forward_tiles(lambda tile: forward(tile, decode, method, through), image[None], size)
             for image in images
