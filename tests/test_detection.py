@@ -2,7 +2,9 @@
 
 import copy
 import pickle
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -361,3 +363,27 @@ def test_torchvision_is_asked_for_when_it_is_missing(monkeypatch, data):
     monkeypatch.setitem(__import__("sys").modules, "torchvision", None)
     with pytest.raises(ImportError, match=r"pip install 'sklearn-nets\[vision\]'"):
         detector().fit(*data)
+
+
+def test_threads_that_predict_at_once():
+    """Each is answered of its own images: what one has computed is not another's."""
+    torch.manual_seed(0)
+    module = TorchvisionDetector("fcos", 3, 2, detections_per_img=20).eval()
+    images = torch.rand(4, 1, 3, 64, 64)
+    with torch.no_grad():
+        alone = [module(image) for image in images]
+    all_there = threading.Barrier(len(images), timeout=60)
+
+    def wait(module, images):
+        all_there.wait()
+
+    module.detector.register_forward_pre_hook(wait)
+
+    def predict(image):
+        with torch.no_grad():
+            return module(image)
+
+    with ThreadPoolExecutor(len(images)) as pool:
+        together = list(pool.map(predict, images))
+    for one, other in zip(alone, together, strict=True):
+        assert torch.equal(one, other)

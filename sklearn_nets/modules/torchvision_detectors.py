@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -74,14 +76,13 @@ class TorchvisionDetector(NeedsTarget, nn.Module):
         X = F.pad(X, (0, right, 0, bottom), mode="replicate")
         maps, images = self.backbone(X), list(X)
         if not self.training:
-            self.detector.backbone.maps = maps
-            return self._as_rows(self.detector(images), X)
+            with prepared(maps):
+                return self._as_rows(self.detector(images), X)
         losses = []
         for i, rows in enumerate(self.target):
-            self.detector.backbone.maps = {name: m[i : i + 1] for name, m in maps.items()}
-            parts = self.detector(images[i : i + 1], [self._as_torchvision(rows)])
+            with prepared({name: m[i : i + 1] for name, m in maps.items()}):
+                parts = self.detector(images[i : i + 1], [self._as_torchvision(rows)])
             losses.append(sum(parts.values()))
-        self.detector.backbone.maps = None
         return torch.stack(losses)
 
     def _as_torchvision(self, rows):
@@ -89,7 +90,6 @@ class TorchvisionDetector(NeedsTarget, nn.Module):
         return {"boxes": rows[:, :4], "labels": rows[:, 4].long() + self.first_label}
 
     def _as_rows(self, found, X):
-        self.detector.backbone.maps = None
         out = X.new_zeros(len(X), self.detections_per_img, 6)
         out[..., 4] = NO_OBJECT
         for i, image in enumerate(found):
@@ -99,17 +99,26 @@ class TorchvisionDetector(NeedsTarget, nn.Module):
         return out
 
 
+_prepared = threading.local()  # of each thread its own: several may predict at once
+
+
+@contextmanager
+def prepared(maps):
+    """Let the backbones of torchvision's detectors hand on these maps."""
+    _prepared.maps = maps
+    try:
+        yield
+    finally:
+        del _prepared.maps
+
+
 class PreparedFeatures(nn.Module):
     """What torchvision's detectors take as a backbone: hands on maps that are computed already."""
 
     out_channels = WIDTH
 
-    def __init__(self):
-        super().__init__()
-        self.maps = None
-
     def forward(self, X):
-        return self.maps
+        return _prepared.maps
 
 
 class SameSize(nn.Module):
