@@ -273,7 +273,8 @@ def test_stride_follows_the_smallest_class(stride):
     y = [{"boxes": [[8, 8, 8 + side, 8 + side], [0, 0, 79, 79]], "labels": ["a", "b"]}] * 4
     model = detector(max_iter=1).fit(X, y)
     assert model.stride_ == stride
-    assert detector(max_iter=1, stride=4).fit(X, y).stride_ == 4
+    for given in (4, np.int64(4)):
+        assert detector(max_iter=1, stride=given).fit(X, y).stride_ == 4
 
 
 BAD = {

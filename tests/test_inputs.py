@@ -14,10 +14,12 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
 from sklearn_nets import (
+    Autoencoder,
     CNNClassifier,
     MLPClassifier,
     MLPRegressor,
     PixelClassifier,
+    RandomFlipShift,
     SegmentationNet,
     ViTClassifier,
 )
@@ -281,3 +283,24 @@ def test_parts_are_concatenated(shape, dtype):
         assert torch.equal(found, whole)
     turned = whole.transpose(0, -1)  # not contiguous
     assert torch.equal(concatenate(turned.split(2), len(turned)), turned)
+
+
+def test_numbers_of_numpys_types():
+    """A parameter that `np.arange` or a grid has made is the same as one of Python's."""
+
+    def vit(**settings):
+        return ViTClassifier(embed_dim=8, depth=1, num_heads=2, **TINY, **settings)
+
+    one, two = np.int64(1), np.int64(2)
+    for plain, given in (
+        (vit(patch_size=2), vit(patch_size=two)),
+        (vit(patch_size=(2, 1)), vit(patch_size=(two, one))),
+        (cnn(augment=RandomFlipShift(shift=1)), cnn(augment=RandomFlipShift(shift=one))),
+        (
+            cnn(augment=RandomFlipShift(shift=(1, 2))),
+            cnn(augment=RandomFlipShift(shift=(one, two))),
+        ),
+        (cnn(beta_1=0.5, beta_2=0.75), cnn(beta_1=np.float32(0.5), beta_2=np.float32(0.75))),
+        (Autoencoder(channels=(4, 8), **TINY), Autoencoder(channels=np.array([4, 8]), **TINY)),
+    ):
+        assert given.fit(IMAGES, Y).loss_ == plain.fit(IMAGES, Y).loss_

@@ -42,7 +42,7 @@ def check_channels(channels) -> list[int]:
             f"channels must hold one positive integer for each stage, such as (16, 32, 64), got "
             f"{channels!r}."
         )
-    return sizes
+    return [int(size) for size in sizes]  # torch takes numpy's integers in some places only
 
 
 @net_class

@@ -207,7 +207,7 @@ class Preparation(NetParameters, ABC):
     def _make_net(self, module, device, batch_size, previous):
         optimizer = {
             "optimizer": Adam,
-            "optimizer__betas": (self.beta_1, self.beta_2),
+            "optimizer__betas": (float(self.beta_1), float(self.beta_2)),
             "optimizer__eps": self.epsilon,
             "optimizer__weight_decay": self.alpha if self.solver == "adamw" else 0.0,
         }

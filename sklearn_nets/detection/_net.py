@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -107,7 +107,7 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
         words="sequence of int",
     )  # fmt: skip
     stride: int | str = parameter(
-        "auto", [StrOptions({"auto"}), Options(int, {2, 4, 8})],
+        "auto", [StrOptions({"auto"}), Options(Integral, {2, 4, 8})],
         """Pixels between the points of the small net's map. 'auto' takes the class of the smallest
         boxes: 2 where half of its boxes are narrower than 6 pixels, 4 below 48, else 8.""",
     )  # fmt: skip

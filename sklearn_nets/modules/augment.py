@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -72,7 +73,7 @@ class RandomFlipShift(Augmentation):
     def forward(self, X, y, generator=None):
         """Changed X, (n, channels, height, width), and y, (n, ...)."""
         n, _, height, width = X.shape
-        shifts = (self.shift, self.shift) if isinstance(self.shift, int) else self.shift
+        shifts = (self.shift, self.shift) if isinstance(self.shift, Integral) else self.shift
         if shifts[0] >= height or shifts[1] >= width:
             raise ValueError(
                 f"shift={self.shift} must be less than the images' height and width, "

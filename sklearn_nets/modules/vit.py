@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -360,7 +361,7 @@ def _sine_positions(grid: tuple[int, int], embed_dim: int) -> torch.Tensor:
 
 
 def _check_patch_size(patch_size, size) -> tuple[int, int]:
-    pair = (patch_size, patch_size) if isinstance(patch_size, int) else tuple(patch_size)
+    pair = (patch_size, patch_size) if isinstance(patch_size, Integral) else tuple(patch_size)
     if len(pair) != 2 or not all(1 <= p <= side for p, side in zip(pair, size)):
         raise ValueError(
             f"patch_size must be 'auto', an int or (height, width), at least 1 and at most the "
