@@ -12,7 +12,15 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from small_nets import IMAGES, Y, cnn
 
-from sklearn_nets import RandomFlipShift, RandomZoom, ViTClassifier
+from sklearn_nets import (
+    CNNClassifier,
+    DetectionNet,
+    RandomFlipShift,
+    RandomZoom,
+    SegmentationNet,
+    ViTClassifier,
+)
+from sklearn_nets.datasets import make_digit_scenes
 from sklearn_nets.modules import mirroring
 from sklearn_nets.modules.mirroring import _edges, _pixels, _told_apart, mirroring_keeps_targets
 
@@ -53,6 +61,29 @@ def test_augmentation_trains_on_changed_images(device):
     if device == "cpu":
         assert moved.loss_curve_ == again.loss_curve_
     pickle.loads(pickle.dumps(moved)).predict(IMAGES)
+
+
+@pytest.mark.parametrize("kind", ["image", "mask", "boxes"])
+def test_auto_is_the_same_augmentation_made_by_hand(kind):
+    """Whether mirroring does harm is asked without a draw from what orders the batches."""
+    scenes = make_digit_scenes(24, image_size=(32, 32), random_state=0)
+    settings = {"batch_size": 8, "max_iter": 1, "random_state": 0}
+    boxes = [{"boxes": b, "labels": k} for b, k in zip(scenes.boxes, scenes.labels, strict=True)]
+    model, X, y = {
+        "image": (CNNClassifier((4,), **settings), IMAGES, Y),
+        "mask": (SegmentationNet((4, 8), **settings), scenes.images, scenes.masks),
+        "boxes": (DetectionNet(channels=(4, 8, 8), **settings), scenes.images, boxes),
+    }[kind]
+    chosen = []
+
+    def auto(source, random_state):
+        chosen.append(type(model)._auto_augmentation(model, source, random_state))
+        return chosen[0]
+
+    model._auto_augmentation = auto
+    model.fit(X, y)
+    by_hand = clone(model).set_params(augment=chosen[0]).fit(X, y)
+    assert by_hand.loss_curve_ == model.loss_curve_
 
 
 def test_zoom_takes_masks_along(device):

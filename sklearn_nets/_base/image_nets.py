@@ -134,7 +134,11 @@ class ImageTrainingMixin:
     def _augmentation(self, source, random_state):
         if self.augment != "auto":
             return self.augment
-        return None if self._is_tabular() else self._auto_augmentation(source, random_state)
+        if self._is_tabular():
+            return None
+        # of its own: what the check draws would change the order of batches, which is otherwise
+        # that of the same augmentation made by hand
+        return self._auto_augmentation(source, np.random.RandomState(0))
 
     def _auto_augmentation(self, source, random_state):
         """What images like the source's bear: shifts, and mirroring where labels bear it."""
