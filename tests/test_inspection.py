@@ -152,6 +152,14 @@ def test_loss_curves_of_other_estimators(estimator):
     assert display.stopped == (estimator.n_iter_ < 5)
 
 
+def test_the_best_epoch_of_scores_that_begin_with_a_later_fit():
+    model = MLPClassifier(max_iter=4, warm_start=True, random_state=0).fit(X, Y)
+    model.fit(X, Y, X_val=X, y_val=Y)
+    display = LossCurveDisplay.from_estimator(model)
+    best = model.history_[display.best_iter - 1, "valid_score"]
+    assert best == max(model.history_[4:, "valid_score"]) == model.score(X, Y)
+
+
 def test_what_has_no_curve_no_filters_and_no_attention():
     knn = KNeighborsClassifier().fit(X, Y)
     for display, message in (

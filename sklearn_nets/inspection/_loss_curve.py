@@ -97,6 +97,8 @@ class LossCurveDisplay:
             )
         scores = getattr(net, "validation_scores_", None) or None
         best = int(np.nanargmax(scores) if scores else np.nanargmin(curve)) + 1
+        if scores:  # of the last epochs, where an earlier fit was warm started without any
+            best += len(curve) - len(scores)
         display = cls(
             list(curve),
             validation_loss_curve=getattr(net, "validation_loss_curve_", None),
