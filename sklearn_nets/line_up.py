@@ -18,7 +18,7 @@ from ._utils.optional import require
 from ._utils.validation import is_ragged
 from .datasets._task import choose_task
 from .detection import DetectionNet, PixelDetector
-from .metrics._boxes import holds_boxes
+from .metrics._boxes import boxes_as_dicts, holds_boxes
 from .neighbors import KNeighborsClassifier, KNeighborsRegressor
 from .neural_network import MLPClassifier, MLPRegressor
 from .segmentation import PixelClassifier, SegmentationNet
@@ -74,7 +74,7 @@ def default_models(
     X : DataFrame, or array-like of shape (n_samples, n_features), or images
         Images as `CNNClassifier` reads them, of 3 or 4 axes; with boxes also a list of images of
         several sizes.
-    y : array-like of shape (n_samples,) or (n_samples, height, width), or list of dicts
+    y : array-like of shape (n_samples,) or (n_samples, height, width), list of dicts or DataFrame
         Labels, quantities, masks, or boxes as `DetectionNet` takes them.
     task : {"auto", "classification", "regression", "segmentation", "detection"}, default="auto"
         "auto" is segmentation for masks, detection for boxes, or else decided as in
@@ -120,7 +120,7 @@ def default_models(
     if not hasattr(X, "shape"):
         # of several sizes, one image stands for all: only axes and length are looked at
         X = np.asarray(X) if not is_ragged(X) else np.broadcast_to(X[0], (len(X), *np.shape(X[0])))
-    y = np.asarray(to_numpy(y))
+    y = np.asarray(to_numpy(boxes_as_dicts(y, X)))
     task = _check_task(task, X, y)
     if isinstance(random_state, np.random.RandomState):  # one seed for all
         random_state = int(random_state.randint(np.iinfo(np.int32).max))

@@ -1,6 +1,7 @@
 """Small images of squares to detect, and a small net for them."""
 
 import numpy as np
+import pandas as pd
 
 from sklearn_nets import DetectionNet
 
@@ -22,6 +23,16 @@ def squares(n=24, size=32, channels=3, seed=0, most=3):
             labels.append(label)
         y.append({"boxes": np.array(boxes, float).reshape(-1, 4), "labels": np.array(labels, int)})
     return X, y
+
+
+def as_frame(y):
+    """The same boxes, one row for each."""
+    rows = [
+        (i, *box, label)
+        for i, image in enumerate(y)
+        for box, label in zip(image["boxes"], image["labels"], strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["image", "x0", "y0", "x1", "y1", "label"])
 
 
 def detector(**settings):

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import KFold
-from small_boxes import assert_same_boxes, squares
+from small_boxes import as_frame, assert_same_boxes, squares
 
 from sklearn_nets import PixelDetector, compare
 from sklearn_nets.comparison import Comparison
@@ -92,6 +92,20 @@ def test_numbers_are_those_of_the_metrics(result):
         assert 0 < expected["map"] < expected["map_50"] < 1
         for name, value in expected.items():
             assert result.fold_scores("poor", name)[fold] == pytest.approx(value, rel=1e-12), name
+
+
+def test_a_frame_of_boxes_is_the_same_as_dicts():
+    settings = {"cv": 3, "random_state": 0}
+    for one, other in (
+        ({"y": Y[:20], **settings}, {"y": as_frame(Y[:20]), **settings}),
+        (
+            {"y": Y[:20], "test": (X[20:], Y[20:])},
+            {"y": as_frame(Y[:20]), "test": (X[20:], as_frame(Y[20:]))},
+        ),
+    ):
+        dicts, frame = (compare({"poor": POOR}, X[:20], **given) for given in (one, other))
+        assert dicts.metrics == frame.metrics
+        np.testing.assert_array_equal(dicts.folds[dicts.metrics], frame.folds[frame.metrics])
 
 
 def test_classes_of_all_folds_together_with_intervals(result):

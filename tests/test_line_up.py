@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.pipeline import Pipeline
-from small_boxes import squares
+from small_boxes import as_frame, squares
 
 from sklearn_nets import default_models
 
@@ -68,6 +68,7 @@ def test_every_detector_of_a_line_up_fits_and_predicts(several_sizes):
     X = [image[:, : 23 if i == 0 else 24] for i, image in enumerate(X)] if several_sizes else X
     estimators = default_models(X, y, random_state=0)
     assert list(estimators) == ["dummy", "kNN", "linear SVM", "DetectionNet"]
+    assert list(default_models(X, as_frame(y), random_state=0)) == list(estimators)
     estimators |= default_models(X, y, models=["hgb"], random_state=0)
     for name, estimator in estimators.items():
         found = quick(clone(estimator)).fit(X, y).predict(X)

@@ -11,6 +11,7 @@ from sklearn.utils import check_consistent_length, indexable
 
 from .._utils.array_api import to_numpy
 from .._utils.validation import is_ragged
+from ..metrics._boxes import boxes_as_dicts
 from ._across import ComparisonAcrossDatasets
 from ._checkpoint import Checkpoint
 from ._designs import is_several_data_sets, join_test_set, make_design
@@ -66,7 +67,8 @@ def compare(
         The data. Or a dict of ``name: (X, y)``: several data sets, judged one after the other.
     y : array-like of shape (n_samples,) or (n_samples, height, width), or list of dicts
         Labels or amounts; masks with one label per pixel: integers or strings; or, for each image,
-        a dict of ``"boxes"`` of shape (k, 4) and ``"labels"`` of shape (k,), as in torchvision.
+        a dict of ``"boxes"`` of shape (k, 4) and ``"labels"`` of shape (k,), as in torchvision, or
+        a DataFrame of boxes as `DetectionNet` takes it.
     cv : int, splitter or iterable of (train, test), default=5
         An int asks for that many shuffled folds, stratified by `y` if it holds labels.
     test : tuple (X_test, y_test), optional
@@ -149,8 +151,10 @@ def compare(
         return ComparisonAcrossDatasets(results)
     if y is None:
         raise ValueError("y is missing: expected targets, or X as a dict of name: (X, y).")
-    test_size = None
+    y, test_size = boxes_as_dicts(y, X), None
     if test is not None:
+        if isinstance(test, (tuple, list)) and len(test) == 2:
+            test = test[0], boxes_as_dicts(test[1], test[0])
         X, y, test_size = join_test_set(X, y, test)
     (X,) = indexable(X)
     y = to_numpy(y)

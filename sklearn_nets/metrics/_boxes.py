@@ -311,6 +311,13 @@ def frame_to_boxes(frame, n_samples: int | None = None) -> list[dict]:
     return [{name: part[i] for name, part in parts.items()} for i in range(n_samples)]
 
 
+def boxes_as_dicts(y, X):
+    """A DataFrame of boxes as a dict for each image of X; other targets as they are."""
+    if not {"x0", "y0", "x1", "y1"} <= set(getattr(y, "columns", ())):
+        return y
+    return frame_to_boxes(y, len(X))
+
+
 def _map_50(y_true, y_pred, sample_weight=None):
     return mean_average_precision_score(
         y_true, y_pred, iou_threshold=0.5, sample_weight=sample_weight
