@@ -95,8 +95,9 @@ def test_one_layer_by_gradient_descent_is_the_perceptron_of_its_loss():
 
 
 def test_gradient_descent_says_that_it_was_cut_short_and_stops_when_asked():
-    with pytest.warns(ConvergenceWarning, match="after 3 steps the gradient is not below"):
-        line(max_iter=3).fit(X, Y)
+    for settings in ({}, {"learning_rate": "onecycle"}, {"early_stopping": True}):
+        with pytest.warns(ConvergenceWarning, match="after 3 steps the gradient is not below"):
+            line(max_iter=3, **settings).fit(X, Y)
     stopper = EarlyStopping(monitor="train_loss", patience=2, threshold=0.5)
     assert line(callbacks=[stopper], max_iter=100).fit(X, Y).n_iter_ < 20
     weighted = line(max_iter=20).fit(X[:30], Y[:30], np.arange(30) % 3)

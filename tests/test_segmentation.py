@@ -1,6 +1,7 @@
 """Segmentation: masks in, masks out, searched and weighed like any estimator."""
 
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils._param_validation import InvalidParameterError
 
+from sklearn_nets import CNNClassifier, DetectionNet
 from sklearn_nets.datasets import make_digit_scenes
 from sklearn_nets.metrics import confusion_matrix, dice_score, get_scorer, mean_iou_score
 from sklearn_nets.modules.losses import PixelLoss
@@ -207,6 +209,29 @@ def test_what_fills_images_up_has_no_label(ragged):
     channels_first = [image.transpose(2, 0, 1) for image in images]
     again = small(max_iter=1).fit(channels_first, masks)
     assert_array_equal(again.predict(channels_first)[3], model.predict(images)[3])
+
+
+@pytest.mark.parametrize("kind", [SegmentationNet, DetectionNet])
+def test_attributes_are_those_of_the_docstring(kind):
+    scenes = make_digit_scenes(4, random_state=0)
+    boxes = [{"boxes": b, "labels": k} for b, k in zip(scenes.boxes, scenes.labels, strict=True)]
+    y = scenes.masks if kind is SegmentationNet else boxes
+    model = kind(channels=(4, 8, 8), max_iter=1, random_state=0)
+    model.fit(scenes.images, y, X_val=scenes.images, y_val=y)
+    documented = set(re.findall(r"^ *(\w+_) :", kind.__doc__, re.MULTILINE))
+    assert {name for name in vars(model) if name[0] != "_" and name[-1] == "_"} <= documented
+    assert all(hasattr(model, name) for name in documented)
+
+
+@pytest.mark.parametrize("kind", [SegmentationNet, DetectionNet, CNNClassifier])
+def test_batches_are_never_larger_than_documented(kind):
+    net = kind()
+    net.image_shape_ = (1, 8, 8)
+    most = 128 if kind is CNNClassifier else 8
+    sizes = [net._batch_size(n) for n in range(1, 9000)]
+    assert max(sizes) == most
+    # nor are they smaller than about the least of them
+    assert min(sizes[11:]) >= (3 if kind is SegmentationNet else 6)
 
 
 # --------------------------------------------------------------------------------------------- tiles

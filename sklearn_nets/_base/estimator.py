@@ -36,7 +36,7 @@ from .preparation import Preparation
 
 PREDICT_PIXELS = 2**17  # of one forward pass
 
-FITTED = """
+TRAINED = """
 net_ : skorch.NeuralNet
     The fitted net; its torch module is ``net_.module_``.
 history_ : skorch.history.History
@@ -48,7 +48,8 @@ loss_curve_ : list of shape (n_iter_,)
 best_loss_ : float or None
     Least loss of an epoch; None with early stopping.
 validation_scores_ : list of shape (n_iter_,) or None
-    Score of the validation set after every epoch: accuracy, R² or mean IoU.
+    Score of the validation set after every epoch: accuracy (of an `EmbeddingNet` that of nearest
+    neighbors), R², mean IoU, or mAP at an IoU of 0.5.
 validation_loss_curve_ : list of shape (n_iter_,)
     Its loss, without penalty; only where there is a validation set.
 best_validation_score_ : float or None
@@ -58,16 +59,20 @@ n_iter_ : int
 t_ : int
     Training samples seen by the optimizer.
 n_outputs_ : int
-    Outputs of the net; two classes need one.
+    Outputs of the net; a classifier of two classes has one.
 out_activation_ : str
     Activation of the outputs.
 n_parameters_ : int
     Number of learned weights.
 device_ : str
     Where the net was fitted.
+""".strip()
+
+# of the nets whose samples are all of one size
+FITTED = f"""{TRAINED}
 n_features_in_ : int
     Values of one sample.
-""".strip()
+"""
 
 
 def _is_stochastic(estimator):

@@ -65,8 +65,9 @@ class ImageTrainingMixin:
     )  # fmt: skip
     batch_size: int | str = parameter(
         "auto", [StrOptions({"auto"}), POSITIVE_INT],
-        """Images in a mini-batch; 'auto' makes about 32 batches of the data, of 8 to 128 images
-        each (4 to 8 for masks). Rows that stand for no image: min(200, n_samples).""",
+        """Images in a mini-batch; 'auto' makes about 32 batches of the data, of 128 images each
+        at most (8 with masks or boxes) and, of few data, of about 8 (4 with masks). Rows that stand
+        for no image: min(200, n_samples).""",
     )  # fmt: skip
     learning_rate: str = parameter(
         "onecycle", [StrOptions({"constant", "invscaling", "adaptive", "onecycle"})],
@@ -123,7 +124,8 @@ class ImageTrainingMixin:
             return super()._batch_size(n_samples)
         about = 2 ** round(math.log2(n_samples / 32))
         about = min(max(about, self._min_batch_size), self._max_batch_size)
-        return math.ceil(n_samples / max(1, round(n_samples / about)))  # the last is not a stump
+        even = math.ceil(n_samples / max(1, round(n_samples / about)))  # the last is not a stump
+        return min(even, self._max_batch_size)
 
     def _learning_rate(self, batch_size):
         if self.learning_rate_init != "auto":

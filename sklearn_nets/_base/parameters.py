@@ -149,9 +149,10 @@ class NetParameters:
     learning_rate: str = parameter(
         "constant", [StrOptions({"constant", "invscaling", "adaptive", "onecycle"})],
         """Schedule of the learning rate. For solver='sgd', 'invscaling' divides it by t ** power_t
-        after t samples and 'adaptive' by 5 whenever training stalls. For any solver but 'lbfgs',
-        'onecycle' warms up for a fifth of `max_iter` epochs and goes down to zero: the same
-        accuracy in fewer epochs, all of which are run unless early stopping ends them.""",
+        after t samples and 'adaptive' by 5 whenever training stalls. 'onecycle' warms up for a
+        fifth of `max_iter` epochs and goes down to zero: the same accuracy in fewer epochs, all of
+        which are run unless early stopping ends them. It is for all solvers but 'lbfgs' and 'gd',
+        which search for the length of every step.""",
     )  # fmt: skip
     learning_rate_init: float = parameter(0.001, [POSITIVE], "Initial learning rate.")
     power_t: float = parameter(0.5, [NOT_NEGATIVE], "Exponent of 'invscaling'.")
@@ -182,7 +183,7 @@ class NetParameters:
     early_stopping: bool = parameter(
         False, ["boolean"],
         """Whether to hold out data, score it after every epoch, stop when the score stalls and
-        keep the weights that scored best.""",
+        keep the weights that scored best. Does nothing with 'lbfgs' and 'gd'.""",
     )  # fmt: skip
     validation_fraction: float = parameter(
         0.1, [Interval(Real, 0, 1, closed="left")],

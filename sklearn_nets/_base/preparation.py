@@ -252,7 +252,7 @@ class Preparation(NetParameters, ABC):
     def _training_options(self, loader, incremental) -> dict:
         """What the parameters say of a run."""
         sgd, schedule = self.solver == "sgd", Constant()
-        one_cycle = self.learning_rate == "onecycle"
+        one_cycle = self.learning_rate == "onecycle" and self.solver not in FULL_BATCH
         if one_cycle and not incremental:
             schedule = OneCycle(self.max_iter * len(loader))
         elif self.learning_rate == "invscaling" and sgd:

@@ -16,7 +16,7 @@ from .._base.boxes import (
     typical_side,
     validate_boxes,
 )
-from .._base.estimator import FITTED, BaseNet, available_if_stochastic
+from .._base.estimator import TRAINED, BaseNet, available_if_stochastic
 from .._base.image_nets import ImageNetMixin, check_channels
 from .._base.parameters import POSITIVE_INT, net_class, parameter
 from .._base.precision import image_precision
@@ -31,7 +31,7 @@ from ._mixin import DetectorMixin
 STRIDES = {6: 2, 48: 4}  # by the side of a class's boxes, in pixels, that is less; 8 of larger ones
 
 
-@net_class(fitted=FITTED)
+@net_class(fitted=TRAINED)
 class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
     """Object detection: the boxes and labels of what is in images of any size.
 
@@ -58,8 +58,12 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
         The labels of boxes.
     n_channels_in_ : int
         Channels of the images of `fit`.
+    mirrored_ : bool
+        Whether training images were mirrored left to right.
     stride_ : int or None
         Pixels between the points of the map of the small net.
+    class_weight_ : ndarray of shape (n_classes,) or None
+        Factors for the weight of each class's boxes, made of `class_weight`.
     {fitted}
 
     Raises

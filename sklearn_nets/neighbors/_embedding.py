@@ -156,7 +156,8 @@ class EmbeddingNet(EncoderMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     loss: str = parameter(
         "nca", [StrOptions(set(EMBEDDING_LOSSES))],
         """'nca' (Goldberger et al. 2005), a softmax over all neighbors of the batch; 'triplet'
-        (Schroff et al. 2015), the farthest of the own class against the nearest of the others;
+        (Schroff et al. 2015), all of the own class, each against the nearest of the others that is
+        farther away (semi-hard);
         'contrastive' (Hadsell et al. 2006), all pairs by their squared distances; 'cosine', all
         pairs by their cosines, as `torch.nn.CosineEmbeddingLoss`.""",
     )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from .._base.estimator import FITTED, BaseNet, available_if_stochastic
+from .._base.estimator import TRAINED, BaseNet, available_if_stochastic
 from .._base.image_nets import ImageNetMixin, check_channels
 from .._base.images import to_channels_first, validate_images
 from .._base.masks import Segmentation, check_one_mask_each, mask_classes, validate_masks
@@ -30,7 +30,7 @@ from ._base import SegmenterMixin
 MIRROR_IMAGES = 200  # at most, whose patches tell whether labels bear mirroring
 
 
-@net_class(fitted=FITTED)
+@net_class(fitted=TRAINED)
 class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
     """Semantic segmentation: one label for every pixel of images of any size.
 
@@ -55,6 +55,8 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         Channels of the images of `fit`.
     mirrored_ : bool
         Whether training images were mirrored left to right.
+    class_weight_ : ndarray of shape (n_classes,) or None
+        Factors for the weight of each class's pixels, made of `class_weight`.
     {fitted}
 
     Raises

@@ -30,7 +30,8 @@ class CNNMixin(ImageInputMixin):
 
     channels: Sequence[int] = parameter(
         (48, 96, 192), ["array-like"],
-        "Channels of each stage, each of which halves height and width.",
+        """Channels of each stage, each of which halves height and width; where one of them is below
+        16 pixels, all but the first do.""",
         words="sequence of int", kw_only=False,
     )  # fmt: skip
     depth: int = parameter(1, [POSITIVE_INT], "Residual convolutions in each stage.")
