@@ -11,7 +11,7 @@ from ._base.classifier import ClassifierNet
 from ._base.estimator import FITTED
 from ._base.parameters import POSITIVE_INT, net_class, parameter
 from ._base.precision import row_precision
-from ._base.regressor import RegressorNet
+from ._base.regressor import RegressorNet, regression_loss
 from ._utils.sklearn_compat import StrOptions, mirror
 from ._utils.validation import validate_rows
 from .modules.mlp import MLP
@@ -230,6 +230,8 @@ class MLPRegressor(_MLPMixin, RegressorNet):
     >>> model.fit(X, y).score(X, y) > 0.99
     True
     """
+
+    loss: str = regression_loss(kw_only=False)  # scikit-learn's first argument
 
 
 __getattr__, __dir__, __all__ = mirror("neural_network", [MLPClassifier, MLPRegressor])

@@ -1,6 +1,7 @@
 """Odd inputs: read as they are meant, or refused in words that help."""
 
 import tracemalloc
+from inspect import signature
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
+import sklearn_nets
 from sklearn_nets import (
     Autoencoder,
     CNNClassifier,
@@ -304,3 +306,21 @@ def test_numbers_of_numpys_types():
         (Autoencoder(channels=(4, 8), **TINY), Autoencoder(channels=np.array([4, 8]), **TINY)),
     ):
         assert given.fit(IMAGES, Y).loss_ == plain.fit(IMAGES, Y).loss_
+
+
+@pytest.mark.parametrize("name", ["CNN", "ViT", "Memory", "MLP"])
+def test_regressors_take_by_position_what_their_classifiers_take(name):
+    """But the perceptrons what scikit-learn's take."""
+
+    def positional(kind):
+        parameters = signature(kind).parameters.values()
+        return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+    classifier, regressor = (
+        getattr(sklearn_nets, name + kind) for kind in ("Classifier", "Regressor")
+    )
+    if name != "MLP":
+        assert positional(regressor) == positional(classifier)
+        return
+    assert positional(regressor) == positional(reference.MLPRegressor)[: len(positional(regressor))]
+    assert positional(regressor)[0] == "loss"

@@ -13,18 +13,23 @@ from .parameters import POSITIVE, net_class, parameter
 from .tasks import REGRESSION_LOSSES, Regression
 
 
-@net_class
-class RegressorNet(RegressorMixin, BaseNet):
-    """One or several real targets."""
-
-    loss: str = parameter(
+def regression_loss(kw_only: bool = True):
+    """The parameter `loss` of a regressor."""
+    return parameter(
         "squared_error", [StrOptions(set(REGRESSION_LOSSES))],
         """What is minimized: half the squared error; the absolute error, which predicts a median;
         'huber', squared up to `delta` and absolute beyond (Huber 1964); 'quantile', the pinball
         loss (Koenker & Bassett 1978); half the 'poisson' deviance, which needs y >= 0, or the
         'gamma' deviance, which needs y > 0, both with log link.""",
-        kw_only=False,
+        kw_only=kw_only,
     )  # fmt: skip
+
+
+@net_class
+class RegressorNet(RegressorMixin, BaseNet):
+    """One or several real targets."""
+
+    loss: str = regression_loss()
     quantile: float = parameter(
         0.5, [Interval(Real, 0, 1, closed="neither")],
         "The quantile that loss='quantile' predicts, between 0 and 1.",
