@@ -14,7 +14,6 @@ from ..modules.box_loss import DenseBoxLoss, OwnLoss
 from ..modules.boxes import NO_OBJECT
 from ..modules.detector import decode_points
 from .images import to_channels_first
-from .labels import check_class_weight
 from .tasks import Task
 
 EXPECTED = (
@@ -262,26 +261,6 @@ class Detection(Task):
                 "warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {self.classes}, `y` has {classes}"
             )
-
-    def weight_of_classes(self, class_weight, target):
-        """One factor for each class, as scikit-learn computes them, counted over boxes."""
-        if class_weight is None:
-            return None
-        classes = self.classes.tolist()
-        if isinstance(class_weight, dict):
-            unknown = set(class_weight) - set(classes)
-            if unknown:
-                raise ValueError(
-                    f"class_weight names {sorted(unknown)}, which y does not hold; its classes are "
-                    f"{classes}."
-                )
-            factors = check_class_weight([float(class_weight.get(c, 1.0)) for c in classes])
-            if not factors.any():
-                raise ValueError("class_weight leaves no class of any weight.")
-            return factors
-        label = target[..., 4].ravel()
-        counts = np.bincount(label[label >= 0].astype(int), minlength=len(classes))
-        return counts.sum() / (len(counts) * np.maximum(counts, 1))
 
 
 def suppress(found: torch.Tensor, score_threshold: float, nms_threshold: float) -> torch.Tensor:

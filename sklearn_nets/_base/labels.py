@@ -201,3 +201,35 @@ def check_class_weight(factors) -> np.ndarray:
 
 def to_dense(y):
     return y.toarray() if issparse(y) else y
+
+
+def weight_of_classes(class_weight, codes, classes):
+    """One factor for each class, as scikit-learn computes them, counted over pixels or boxes.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+    codes : ndarray
+        Class indices; what is negative has no class.
+    classes : ndarray of shape (n_classes,)
+
+    Returns
+    -------
+    ndarray of shape (n_classes,) or None
+    """
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, dict):
+        classes = classes.tolist()
+        unknown = set(class_weight) - set(classes)
+        if unknown:
+            raise ValueError(
+                f"class_weight names {sorted(unknown)}, which y does not hold; its classes are "
+                f"{classes}."
+            )
+        factors = check_class_weight([float(class_weight.get(c, 1.0)) for c in classes])
+        if not factors.any():
+            raise ValueError("class_weight leaves no class of any weight.")
+        return factors
+    counts = np.bincount(codes[codes >= 0].astype(int, copy=False), minlength=len(classes))
+    return counts.sum() / (len(counts) * np.maximum(counts, 1))

@@ -9,7 +9,6 @@ from .._utils.array_api import decode_labels, dtype_of, to_numpy
 from .._utils.validation import check_target_given
 from ..metrics import mean_iou_score
 from ..modules.losses import PixelLoss
-from .labels import check_class_weight
 from .tasks import Task
 
 
@@ -178,22 +177,3 @@ class Segmentation(Task):
                 "warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {self.classes}, `y` has {classes}"
             )
-
-    def pixel_class_weight(self, class_weight, target):
-        """One factor for each class, as scikit-learn computes them, counted over pixels."""
-        if class_weight is None:
-            return None
-        if isinstance(class_weight, dict):
-            classes = self.classes.tolist()
-            unknown = set(class_weight) - set(classes)
-            if unknown:
-                raise ValueError(
-                    f"class_weight names {sorted(unknown)}, which y does not hold; its classes are "
-                    f"{classes}."
-                )
-            factors = check_class_weight([float(class_weight.get(c, 1.0)) for c in classes])
-            if not factors.any():
-                raise ValueError("class_weight leaves no class of any weight.")
-            return factors
-        counts = np.bincount(target[target >= 0], minlength=len(self.classes))
-        return counts.sum() / (len(counts) * np.maximum(counts, 1))

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .boxes import NO_OBJECT
+from .layers import pad_to_multiple
 from .unet import convolution
 
 PRIOR = 0.1  # score of every point before training; Lin et al. (2017), section 3.3
@@ -100,10 +101,7 @@ class DenseDetector(nn.Module):
         """
         height, width = X.shape[2:]
         # two pixels a side at least on the coarsest map: one alone has no variance to norm by
-        bottom, right = (
-            max(-size % self.multiple, 2 * self.multiple - size) for size in (height, width)
-        )
-        x = F.pad(X, (0, right, 0, bottom), mode="replicate")
+        x = pad_to_multiple(X, self.multiple, at_least=2 * self.multiple)
         maps = []
         for stage in self.encoder:
             x = stage(x)

@@ -9,11 +9,10 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from .boxes import NO_OBJECT
 from .interfaces import NeedsTarget
-from .layers import BatchNorm2d
+from .layers import BatchNorm2d, pad_to_multiple
 
 STRIDES = (4, 8, 16, 32, 64)  # of the maps of the pyramid
 WIDTH = 64  # channels of the pyramid
@@ -72,8 +71,7 @@ class TorchvisionDetector(NeedsTarget, nn.Module):
 
     def forward(self, X):
         """Losses or boxes of X, (n, channels, height, width)."""
-        bottom, right = (max(-size % COARSEST, 2 * COARSEST - size) for size in X.shape[2:])
-        X = F.pad(X, (0, right, 0, bottom), mode="replicate")
+        X = pad_to_multiple(X, COARSEST, at_least=2 * COARSEST)
         maps, images = self.backbone(X), list(X)
         if not self.training:
             with prepared(maps):
