@@ -224,8 +224,8 @@ def _sentence(comparison, row, metric, confidence) -> str:
     found = f"{number(row.difference, '+')} {unit}"
     if np.isnan(row.p):
         return (
-            f"{row.first} and {row.second} differ by {found}, with no interval: nothing is known of "
-            "its spread"
+            f"{row.first} and {row.second} differ by {found}, with no interval: nothing is known "
+            "of its spread"
         )
     found += f" ({100 * confidence:g} % interval {number(row.low)} to {number(row.high)})"
     if row.p_equal > confidence:
