@@ -111,6 +111,8 @@ CLASSIFIERS = {
     "sgd": {"solver": "sgd", "learning_rate_init": 0.1},
     "plain momentum": {"solver": "sgd", "nesterovs_momentum": False},
     "no momentum": {"solver": "sgd", "momentum": 0.0},
+    "no momentum, invscaling": {"solver": "sgd", "momentum": 0.0, "learning_rate": "invscaling"},
+    "no momentum, adaptive": {"solver": "sgd", "momentum": 0.0, "learning_rate": "adaptive", "tol": 9, "n_iter_no_change": 1},
     "invscaling": {"solver": "sgd", "learning_rate": "invscaling", "power_t": 0.1},
     "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 9, "n_iter_no_change": 1},
     "one cycle": {"learning_rate": "onecycle"},
@@ -203,6 +205,8 @@ GRIDS = {
     "alpha": ({"alpha": [0.0, 0.1, 1.0]}, {}),
     "rates": ({"learning_rate_init": [0.1, 0.01, 0.001]}, {}),
     "sgd rates": ({"learning_rate_init": [0.1, 0.01], "momentum": [0.5, 0.9]}, {"solver": "sgd"}),
+    "momentum or not": ({"momentum": [0.9, 0.0]}, {"solver": "sgd", "nesterovs_momentum": False}),
+    "no momentum first": ({"momentum": [0.0, 0.9], "max_iter": [2, 5]}, {"solver": "sgd", "nesterovs_momentum": False}),
     "betas": ({"beta_1": [0.5, 0.9], "beta_2": [0.9, 0.99]}, {}),
     "seeds": ({"random_state": [0, 1, 2]}, {}),
     "epochs": ({"max_iter": [2, 5]}, {}),
@@ -285,6 +289,18 @@ def test_partial_fit_goes_on(stacks):
     alone = rounds(nullcontext)
     assert_equal_nets(rounds(stacked), alone, 1e-9)
     assert stacks == [2, 2] * 3
+
+
+def test_nets_without_momentum_go_on_at_another_rate(stacks):
+    def twice(context):
+        settings = {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.1}
+        models = [MLPClassifier(9, **BASE, alpha=a, **settings) for a in (0.1, 1.0)]
+        with context():
+            joblib.Parallel()(joblib.delayed(m.fit)(X, Y) for m in models)
+        return [m.set_params(learning_rate="invscaling").partial_fit(X, Y) for m in models]
+
+    assert_equal_nets(twice(stacked), twice(nullcontext), 1e-9)
+    assert stacks == [2]
 
 
 def test_warm_starts_go_on():

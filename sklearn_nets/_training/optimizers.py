@@ -186,6 +186,6 @@ class SGD(FusedOptimizer, torch.optim.SGD):
         (group,) = self.param_groups
         ratio = group["lr"] / learning_rate
         super().set_learning_rate(learning_rate)
-        if ratio != 1:
+        if ratio != 1 and group["momentum"]:
             for state in self.state.values():
                 state["momentum_buffer"].mul_(ratio)

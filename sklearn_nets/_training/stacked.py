@@ -103,12 +103,14 @@ def structure(run: TrainingRun) -> tuple:
     X, y, _ = run.loader.data
     n_steps = len(run.loader)
     module, optimizer = run.module, run.optimizer
+    (group,) = optimizer.param_groups
+    momentum = bool(group.get("momentum")), group.get("nesterov")  # with it steps keep a state
     shapes = tuple(p.shape for p in module.parameters())
     if module.activation in KEEP_ZERO:  # the number of hidden units is filled up
         shapes = len(shapes), X.shape[1], shapes[-1]
     return (
         type(module), module.activation, shapes,
-        type(run.net.criterion_), type(optimizer), optimizer.param_groups[0].get("nesterov"),
+        type(run.net.criterion_), type(optimizer), momentum,
         X.dtype, y.dtype, y.shape[1:], X.device, n_steps, n_steps > 1 and run.loader.batch_size,
     )  # fmt: skip
 

@@ -49,9 +49,9 @@ class StackedWeights:
 
     @torch.no_grad()
     def _stack(self, parameters, own, matrices):
-        names = [
-            n for n, s in self.runs[0].optimizer.state[parameters[0][0]].items() if n != "step"
-        ]
+        # `get`: torch makes an entry of every parameter that it is asked for
+        first = self.runs[0].optimizer.state.get(parameters[0][0], {})
+        names = [name for name in first if name != "step"]
         shapes = [(len(self.runs), *shape) for shape in largest_shapes(parameters)]
         value = _line(parameters, shapes)
         grad = torch.zeros_like(value)
@@ -81,7 +81,7 @@ class StackedWeights:
         """Give a net weights and states of its own, with the values they have."""
         for p in run.module.parameters():
             p.data, p.grad = p.data.clone(), None
-            state = run.optimizer.state[p]
+            state = run.optimizer.state.get(p, {})
             for name in state.keys() - {"step"}:
                 state[name] = state[name].clone()
         run.optimizer._lists = None
