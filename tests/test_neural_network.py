@@ -168,6 +168,15 @@ def test_partial_fit_and_warm_start_like_scikit_learn(digits, estimator, solver)
     assert_same_net(ours, theirs, X)
 
 
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize("batch_size", [np.int64(64), np.uint8(64), True])
+def test_batch_size_of_any_integer_type(digits, batch_size):
+    X, y = digits
+    settings = {"batch_size": batch_size, "max_iter": 2, "random_state": 1}
+    theirs = reference.MLPClassifier(**settings).fit(X[:200], y[:200])
+    assert_same_net(MLPClassifier(**settings).fit(X[:200], y[:200]), theirs, X)
+
+
 def test_partial_fit_refuses_and_takes_what_scikit_learn_does(digits):
     X, y = digits
     columns = np.eye(3, dtype=bool)[y[:30] % 3]

@@ -202,7 +202,7 @@ class Preparation(NetParameters, ABC):
                 "clipped",
                 stacklevel=4,
             )
-        return min(self.batch_size, n_samples)
+        return int(min(self.batch_size, n_samples))  # torch takes no other integers
 
     def _make_net(self, module, device, batch_size, previous):
         optimizer = {
