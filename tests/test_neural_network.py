@@ -177,6 +177,27 @@ def test_batch_size_of_any_integer_type(digits, batch_size):
     assert_same_net(MLPClassifier(**settings).fit(X[:200], y[:200]), theirs, X)
 
 
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"beta_1": 0},
+        {"beta_2": 0, "learning_rate_init": 1e-5},
+        {"beta_1": np.float32(0.5), "beta_2": np.float32(0.75), "epsilon": np.float32(2**-20)},
+        {"beta_1": 0, "solver": "lbfgs"},
+        {"momentum": np.float32(0.5), "solver": "sgd"},
+    ],
+    ids=str,
+)
+def test_numbers_of_the_optimizer_of_any_type(digits, settings):
+    X, y = digits
+    ours = MLPClassifier(max_iter=3, random_state=1, **settings).fit(X[:200], y[:200])
+    # scikit-learn would round by the type of a scalar
+    settings = {name: np.array(value).item() for name, value in settings.items()}
+    theirs = reference.MLPClassifier(max_iter=3, random_state=1, **settings).fit(X[:200], y[:200])
+    assert_same_net(ours, theirs, X)
+
+
 def test_partial_fit_refuses_and_takes_what_scikit_learn_does(digits):
     X, y = digits
     columns = np.eye(3, dtype=bool)[y[:30] % 3]

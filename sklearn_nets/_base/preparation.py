@@ -205,16 +205,16 @@ class Preparation(NetParameters, ABC):
         return int(min(self.batch_size, n_samples))  # torch takes no other integers
 
     def _make_net(self, module, device, batch_size, previous):
-        optimizer = {
+        optimizer = {  # torch takes no numbers but Python's
             "optimizer": Adam,
             "optimizer__betas": (float(self.beta_1), float(self.beta_2)),
-            "optimizer__eps": self.epsilon,
+            "optimizer__eps": float(self.epsilon),
             "optimizer__weight_decay": self.alpha if self.solver == "adamw" else 0.0,
         }
         if self.solver == "sgd":
             optimizer = {
                 "optimizer": SGD,
-                "optimizer__momentum": self.momentum,
+                "optimizer__momentum": float(self.momentum),
                 "optimizer__nesterov": self.nesterovs_momentum,
             }
         loss = self._make_loss().to(self._precision.dtype)
