@@ -88,6 +88,9 @@ class _MLPMixin:
         self.n_layers_ = len(sizes)
         return MLP(sizes, self.activation, self._precision.dtype).initialize(random_state)
 
+    def _update_module(self, module):
+        module.activation = self.activation
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True

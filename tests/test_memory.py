@@ -265,6 +265,17 @@ def test_partial_fit_adds_to_the_memory():
     assert exact.score(X, Y) == 1  # each finds itself
 
 
+@pytest.mark.parametrize("settings", [{"temperature": 0.1}, {"n_neighbors": 3}])
+def test_a_warm_start_takes_another_way_of_reading(settings):
+    """What is learned does not depend on it."""
+    before, after = (MemoryClassifier(max_iter=1, warm_start=True, random_state=0) for _ in "ab")
+    before.fit(X, Y).set_params(**settings).fit(X, Y)
+    after.set_params(**settings).fit(X, Y).fit(X, Y)
+    unchanged = clone(after).set_params(temperature=1.0, n_neighbors=None).fit(X, Y).fit(X, Y)
+    assert_array_equal(before.predict_proba(X), after.predict_proba(X))
+    assert not np.allclose(before.predict_proba(X), unchanged.predict_proba(X))
+
+
 def test_the_same_bits_again_and_in_a_search():
     ours = MemoryClassifier(max_iter=3, random_state=0)
     first = clone(ours).fit(X, Y).predict_proba(X)

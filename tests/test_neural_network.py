@@ -20,6 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from sklearn_nets import neural_network
 from sklearn_nets._training import lbfgs
 from sklearn_nets.modules import losses
 from sklearn_nets.modules.mlp import MLP
@@ -196,6 +197,73 @@ def test_numbers_of_the_optimizer_of_any_type(digits, settings):
     settings = {name: np.array(value).item() for name, value in settings.items()}
     theirs = reference.MLPClassifier(max_iter=3, random_state=1, **settings).fit(X[:200], y[:200])
     assert_same_net(ours, theirs, X)
+
+
+def goes_on(model, way, *data):
+    """Fit a net, and let it go on with what `set_params` changes."""
+    model.set_params(warm_start=True).fit(*data)
+    return lambda **settings: getattr(model.set_params(**settings), way)(*data)
+
+
+WAYS_ON = pytest.mark.parametrize("way", ["fit", "partial_fit"])
+
+
+@pytest.mark.usefixtures("host")
+@WAYS_ON
+@pytest.mark.parametrize("estimator", ["MLPClassifier", "MLPRegressor"])
+def test_nets_go_on_with_another_activation_like_scikit_learn(digits, estimator, way):
+    X, y = digits
+    ours, theirs = (
+        goes_on(
+            getattr(module, estimator)(hidden_layer_sizes=9, random_state=1, max_iter=3), way, X, y
+        )
+        for module in (neural_network, reference)
+    )
+    for settings in ({"activation": "tanh"}, {"activation": "logistic"}):
+        assert_same_net(ours(**settings), theirs(**settings), X)
+
+
+@WAYS_ON
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"loss": "hinge"}),
+        ({"loss": "hinge"}, {"loss": "log_loss"}),
+        ({}, {"label_smoothing": 0.3}),
+        ({"loss": "quantile", "quantile": 0.1}, {"quantile": 0.9}),
+        ({"loss": "huber"}, {"delta": 0.1}),
+        ({"loss": "poisson"}, {"loss": "gamma"}),
+        ({"loss": "squared_error"}, {"loss": "absolute_error"}),
+    ],
+    ids=str,
+)
+def test_nets_go_on_with_another_loss(digits, before, after, way):
+    """They take the step from the same weights that a net takes which had the loss before."""
+    X, y = digits
+    numbers = {"quantile", "delta"} & {*after} or "error" in str(after) or "gamma" in str(after)
+    model = (MLPRegressor if numbers else MLPClassifier)(
+        hidden_layer_sizes=9, solver="sgd", momentum=0, random_state=1, max_iter=1, **before
+    )
+    start = clone(model).fit(X, y + 1)
+    other = clone(model).set_params(**after).fit(X, y + 1)
+    results = goes_on(model, way, X, y + 1)(**after)
+    other.coefs_, other.intercepts_ = start.coefs_, start.intercepts_
+    other.partial_fit(X, y + 1)
+    for ours, theirs in zip(results.coefs_, other.coefs_):
+        assert_allclose(ours, theirs)
+    assert results.loss_ == pytest.approx(other.loss_)
+    assert results.best_loss_ == results.loss_  # that of another loss is no measure
+    assert results.out_activation_ == other.out_activation_
+
+
+@WAYS_ON
+def test_nets_do_not_go_on_where_outputs_mean_something_else(digits, way):
+    model = MLPRegressor(hidden_layer_sizes=9, random_state=1, max_iter=1)
+    on = goes_on(model, way, *digits)
+    before = model.predict(digits[0])
+    with pytest.raises(ValueError, match="loss='poisson'"):
+        on(loss="poisson")
+    assert_array_equal(model.predict(digits[0]), before)
 
 
 def test_partial_fit_refuses_and_takes_what_scikit_learn_does(digits):

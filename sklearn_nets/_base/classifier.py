@@ -109,6 +109,12 @@ class ClassifierNet(ClassifierMixin, BaseNet):
         task.loss, task.label_smoothing = self.loss, self.label_smoothing
         return task
 
+    def _update_task(self):
+        before, now = vars(self._task), {n: getattr(self, n) for n in ("loss", "label_smoothing")}
+        changed = any(before[name] != value for name, value in now.items())
+        before.update(now)
+        return changed
+
     def _apply_class_weight(self, target, weight):
         if self.class_weight is None:
             return weight

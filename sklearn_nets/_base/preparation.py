@@ -58,6 +58,14 @@ class Preparation(NetParameters, ABC):
     def _choose_precision(self, X, device) -> Precision:
         """The types to compute and to answer in for data like X."""
 
+    def _update_task(self) -> bool:
+        """Give the task of a net that goes on the loss of the parameters; whether it is another."""
+        return False
+
+    def _update_module(self, module) -> None:
+        """Give the module of a net that goes on the parameters that need no other weights."""
+        return None
+
     def _apply_class_weight(self, target, weight):
         """Combine sample and class weights."""
         return weight
@@ -97,21 +105,24 @@ class Preparation(NetParameters, ABC):
         if incremental and not first:  # the optimizer's state goes on where it is
             device = next(self.net_.module_.parameters()).device
         random_state = check_random_state(self.random_state)
+        new_loss = not first and self._go_on_with(y)
         if first:
             task = self._make_task(y, classes)
             task.fit(y, weight)
             self._set_task(task)
             self._precision = self._choose_precision(data, device)
             self._fit_namespace = namespace_and_device(X)
-        elif self.warm_start:
-            self._task.check_same_classes(y)
         target = self._task.encode(y)
         weight = self._apply_class_weight(target, weight)
         self.device_ = str(device)
         source = self._place(data, target, weight, device)
         random = self._torch_random(random_state, device)
         previous = None if first else self.net_
-        module = previous.module_ if previous else self._initialize(source, random_state, random)
+        if first:
+            module = self._initialize(source, random_state, random)
+        else:
+            module = previous.module_
+            self._update_module(module)
         rows, eval_set = self._split(data, target, weight, eval_data, device, random_state)
         stochastic = self.solver not in FULL_BATCH
         loader = BatchLoader(
@@ -120,7 +131,7 @@ class Preparation(NetParameters, ABC):
             batch_size=self._batch_size(n if rows is None else len(rows)),
             random_state=random_state if self.shuffle and stochastic else None,
         )
-        if first or not incremental:
+        if first or new_loss or not incremental:
             self.net_ = self._make_net(module, device, loader.batch_size, previous)
         self._progress = self._start_progress(first, incremental, eval_set, (data, target, weight))
         return TrainingRun(
@@ -132,6 +143,17 @@ class Preparation(NetParameters, ABC):
             augment=self._augmentation(source, random_state),
             **self._training_options(loader, incremental),
         )
+
+    def _go_on_with(self, y) -> bool:
+        """Go on with the last task; whether its loss is another by now."""
+        if self.warm_start:
+            self._task.check_same_classes(y)
+        if not self._update_task():
+            return False
+        self._set_task(self._task)
+        if self._progress.best_loss is not None:  # another loss has other values
+            self._progress.best_loss, self._progress.no_improvement = np.inf, 0
+        return True
 
     def _set_task(self, task):
         self._task = task

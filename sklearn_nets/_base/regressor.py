@@ -61,7 +61,22 @@ class RegressorNet(RegressorMixin, BaseNet):
 
     score = BaseNet.score  # not RegressorMixin's, which knows no tensors
 
-    def _make_task(self, y, classes=None):
+    def _loss_options(self):
         needed = {"huber": "delta", "quantile": "quantile"}.get(self.loss)
-        options = {needed: getattr(self, needed)} if needed else {}
-        return Regression(y, self.loss, type(self).__name__, **options)
+        return {needed: getattr(self, needed)} if needed else {}
+
+    def _make_task(self, y, classes=None):
+        return Regression(y, self.loss, type(self).__name__, **self._loss_options())
+
+    def _update_task(self):
+        before, options = self._task.loss, self._loss_options()
+        loss = REGRESSION_LOSSES[self.loss](**options)
+        if loss.out_activation != before.out_activation:
+            raise ValueError(
+                f"A net whose out_activation_ is {before.out_activation!r} cannot go on with "
+                f"loss={self.loss!r}, whose outputs mean something else "
+                f"({loss.out_activation!r}). Fit a new net: clone it, or pass warm_start=False."
+            )
+        self._task.loss = loss
+        same = all(getattr(before, name) == value for name, value in options.items())
+        return type(loss) is not type(before) or not same

@@ -91,6 +91,9 @@ class _MemoryMixin(EncoderMixin):
             scale=scale,
         )
 
+    def _update_module(self, module):
+        module.temperature, module.n_neighbors = self.temperature, self.n_neighbors
+
     def _batch_size(self, n_samples):
         if self.batch_size == "auto" and self._is_tabular():
             return min(n_samples, max(256, min(1024, -(-n_samples // 4))))
