@@ -256,6 +256,28 @@ def test_nets_go_on_with_another_loss(digits, before, after, way):
     assert results.out_activation_ == other.out_activation_
 
 
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize("after", ["sgd", "adam"])
+@pytest.mark.parametrize("before", ["adam", "sgd", "lbfgs", "gd"])
+def test_partial_fit_by_another_solver(digits, before, after):
+    """It takes the steps that scikit-learn's net takes from the same weights."""
+    X, y = digits
+    settings = {"random_state": 1, "max_iter": 3}
+    ours = MLPClassifier(solver=before, **settings).fit(X, y)
+    theirs = reference.MLPClassifier(solver=after, **settings).fit(X, y)
+    if before != after:
+        del theirs._optimizer  # `partial_fit` makes a new one
+        theirs.coefs_ = [W.copy() for W in ours.coefs_]
+        theirs.intercepts_ = [b.copy() for b in ours.intercepts_]
+    n_rows = len(ours.history_)
+    for _ in range(2):
+        for model in (ours, theirs):
+            model.set_params(solver=after).partial_fit(X, y)
+    for a, b in zip(ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_):
+        assert_allclose(a, b, rtol=1e-7, atol=1e-9)
+    assert len(ours.history_) == n_rows + 2
+
+
 @WAYS_ON
 def test_nets_do_not_go_on_where_outputs_mean_something_else(digits, way):
     model = MLPRegressor(hidden_layer_sizes=9, random_state=1, max_iter=1)

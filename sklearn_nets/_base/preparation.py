@@ -131,8 +131,10 @@ class Preparation(NetParameters, ABC):
             batch_size=self._batch_size(n if rows is None else len(rows)),
             random_state=random_state if self.shuffle and stochastic else None,
         )
-        if first or new_loss or not incremental:
+        # the state of the optimizer goes on with the same loss and solver alone
+        if first or new_loss or not incremental or self._net_solver != self.solver:
             self.net_ = self._make_net(module, device, loader.batch_size, previous)
+            self._net_solver = self.solver
         self._progress = self._start_progress(first, incremental, eval_set, (data, target, weight))
         return TrainingRun(
             net=self.net_,
