@@ -421,6 +421,34 @@ def test_regressor_equals_scikit_learn(in_torch, weights, metric, n_outputs, dty
     assert ours.score(t, torch.from_numpy(ours.predict(Q))) == 1.0
 
 
+@pytest.mark.parametrize("y_dtype", [object, np.float32, np.int64])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        "distance",
+        lambda D: (1 / (1 + D)).tolist(),
+        lambda D: (1 / (1 + D)).astype(np.float32),
+    ],
+    ids=["distance", "list", "float32"],
+)
+def test_weighted_means_have_scikit_learns_type(in_torch, weights, y_dtype):
+    X, _, Q = blobs()
+    y = np.round(100 * X[:, :2]).astype(y_dtype)
+    settings = {"weights": weights, "algorithm": "brute"}
+    theirs = reference.KNeighborsRegressor(**settings).fit(X, y).predict(Q)
+    ours = KNeighborsRegressor(**settings).fit(X, y).predict(Q)
+    assert ours.dtype == theirs.dtype
+    assert_allclose(ours, theirs, rtol=1e-5)
+
+
+@pytest.mark.parametrize("estimator", [KNeighborsClassifier, KNeighborsRegressor])
+@pytest.mark.parametrize("answer", [lambda D: D[:, :1], lambda D: D[:, 0], lambda D: 1.0])
+def test_weights_that_are_not_one_for_each_distance(in_torch, estimator, answer):
+    X, y, Q = blobs()
+    with pytest.raises(ValueError, match="one weight for each distance"):
+        estimator(weights=answer).fit(X, y).predict(Q)
+
+
 def test_large_regressions_search_in_torch_on_the_cpu(filtered):
     X, y, Q = blobs(n=60_000, n_queries=150, d=32)
     ours = KNeighborsRegressor(device="cpu").fit(X, y).predict(Q)

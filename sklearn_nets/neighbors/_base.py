@@ -147,7 +147,13 @@ class DeviceSearchMixin:
         if self.weights in (None, "uniform"):
             return to_numpy(self.kneighbors(X, return_distance=False)), None
         distances, indices = map(to_numpy, self.kneighbors(X))
-        return indices, get_weights(distances, self.weights)
+        weights = np.asarray(get_weights(distances, self.weights))
+        if weights.shape != distances.shape:
+            raise ValueError(
+                f"weights={self.weights!r} must give one weight for each distance, of the shape "
+                f"{distances.shape}, but its answer has the shape {weights.shape}."
+            )
+        return indices, weights
 
 
 _FEATURE_ATTRIBUTES = ("n_features_in_", "feature_names_in_")

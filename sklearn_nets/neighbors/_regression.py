@@ -158,7 +158,10 @@ class KNeighborsRegressor(DeviceSearchMixin, _reference.KNeighborsRegressor):
             means = [column[indices].mean(1) for column in columns]
         else:
             total = weights.sum(1)
-            means = [(column[indices] * weights).sum(1) / total for column in columns]
+            means = [
+                np.asarray((column[indices] * weights).sum(1) / total, dtype=np.float64)
+                for column in columns
+            ]
         return convert_like(means[0] if self._y.ndim == 1 else np.stack(means, 1), like=X)
 
     def score(self, X, y, sample_weight=None) -> float:
