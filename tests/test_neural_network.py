@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from sklearn_nets import neural_network
+from sklearn_nets import CNNRegressor, MemoryRegressor, neural_network
 from sklearn_nets._training import lbfgs
 from sklearn_nets.modules import losses
 from sklearn_nets.modules.mlp import MLP
@@ -534,6 +534,21 @@ def test_bad_parameters(digits, settings, message):
 def test_cuda_where_there_is_none(digits):
     with pytest.raises(ValueError, match="torch finds 0 cuda device"):
         MLPClassifier(device="cuda").fit(*digits)
+
+
+@pytest.mark.parametrize("kind", [str, bytes, "datetime64[D]"])
+@pytest.mark.parametrize("cls", [MLPRegressor, CNNRegressor, MemoryRegressor])
+def test_regressors_say_that_targets_must_be_numbers(digits, cls, kind):
+    X, y = digits[0][:, :60], digits[1].astype(kind)
+    for rows in (X, torch.from_numpy(X)):
+        for targets in (y, list(y), np.stack([y, y], 1)):
+            with pytest.raises(ValueError, match="numbers.* take .*Classifier"):
+                cls(max_iter=1).fit(rows, targets)
+    model = cls(max_iter=1).fit(X[:20], digits[1][:20])
+    with pytest.raises(ValueError, match="numbers"):
+        model.partial_fit(X[:20], y[:20])
+    with pytest.raises(ValueError, match="numbers"):
+        model.fit(X[:20], digits[1][:20], X_val=X[20:40], y_val=y[20:40])
 
 
 @pytest.mark.parametrize("weight", [np.zeros(500), -np.ones(500), np.ones(3), np.full(500, np.nan)])

@@ -111,10 +111,10 @@ class Regression(Task):
     def __init__(self, y, loss: str, name: str, **options):
         self.name = name
         self.loss = REGRESSION_LOSSES[loss](**options)
-        self.n_outputs = _as_columns(y).shape[1]
+        self.n_outputs = self._as_columns(y).shape[1]
 
     def encode(self, y):
-        y = _as_columns(y)
+        y = self._as_columns(y)
         if y.shape[1] != self.n_outputs:
             raise ValueError(
                 f"y has {y.shape[1]} output(s), but {self.name} was fitted with {self.n_outputs}."
@@ -127,12 +127,21 @@ class Regression(Task):
 
     def fit(self, y, weight):
         if self.standardize:
-            y = _as_columns(y)
+            y = self._as_columns(y)
             self.mean = np.average(y, axis=0, weights=weight)
             scale = np.sqrt(np.average((y - self.mean) ** 2, axis=0, weights=weight))
             if self.loss.out_activation == "exp":
                 self.mean, scale = np.zeros_like(self.mean), self.mean
             self.scale = np.where(scale > 0, scale, 1.0)
+
+    def _as_columns(self, y):
+        if y.dtype.kind not in "fiub":
+            raise ValueError(
+                f"{self.name} needs a y of numbers, got one of type {y.dtype}. For labels take "
+                f"{self.name.replace('Regressor', 'Classifier')}."
+            )
+        y = flatten_column(y)
+        return y[:, None] if y.ndim == 1 else y
 
     def make_loss(self):
         return self.loss
@@ -160,8 +169,3 @@ class Regression(Task):
 def flatten_column(y):
     """Targets in one column as one axis, with scikit-learn's warning."""
     return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-
-
-def _as_columns(y):
-    y = flatten_column(y)
-    return y[:, None] if y.ndim == 1 else y
