@@ -428,8 +428,9 @@ def test_regressor_equals_scikit_learn(in_torch, weights, metric, n_outputs, dty
         "distance",
         lambda D: (1 / (1 + D)).tolist(),
         lambda D: (1 / (1 + D)).astype(np.float32),
+        lambda D: None,
     ],
-    ids=["distance", "list", "float32"],
+    ids=["distance", "list", "float32", "none"],
 )
 def test_weighted_means_have_scikit_learns_type(in_torch, weights, y_dtype):
     X, _, Q = blobs()
@@ -438,7 +439,7 @@ def test_weighted_means_have_scikit_learns_type(in_torch, weights, y_dtype):
     theirs = reference.KNeighborsRegressor(**settings).fit(X, y).predict(Q)
     ours = KNeighborsRegressor(**settings).fit(X, y).predict(Q)
     assert ours.dtype == theirs.dtype
-    assert_allclose(ours, theirs, rtol=1e-5)
+    assert_allclose(ours.astype(float), theirs.astype(float), rtol=1e-5)
 
 
 @pytest.mark.parametrize("estimator", [KNeighborsClassifier, KNeighborsRegressor])

@@ -147,7 +147,10 @@ class DeviceSearchMixin:
         if self.weights in (None, "uniform"):
             return to_numpy(self.kneighbors(X, return_distance=False)), None
         distances, indices = map(to_numpy, self.kneighbors(X))
-        weights = np.asarray(get_weights(distances, self.weights))
+        weights = get_weights(distances, self.weights)
+        if weights is None:  # of a function: uniform, as scikit-learn reads it
+            return indices, None
+        weights = np.asarray(weights)
         if weights.shape != distances.shape:
             raise ValueError(
                 f"weights={self.weights!r} must give one weight for each distance, of the shape "
