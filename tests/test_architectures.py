@@ -130,6 +130,81 @@ def test_a_callable_builds_the_net():
     assert CNNClassifier(architecture=timms, **FAST).fit(X, Y).features(X).ndim == 2
 
 
+class Wider(Tiny):
+    """A net of one output too many."""
+
+    def __init__(self, in_shape, n_outputs):
+        super().__init__(in_shape, n_outputs + 1)
+
+
+class Squeezed(Tiny):
+    """A net that answers (n,) instead of (n, 1)."""
+
+    def forward(self, x):
+        return super().forward(x).squeeze(1)
+
+
+class One(Tiny):
+    """A net of one output, whatever is asked."""
+
+    def __init__(self, in_shape, n_outputs):
+        super().__init__(in_shape, 1)
+
+
+def convolution(in_channels, n_outputs):
+    return nn.Conv2d(in_channels, n_outputs + 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "y", "message"),
+    [
+        (CNNRegressor(architecture=Squeezed), Y, r"shape \(1, 1\) of images.*got \(1,\)"),
+        (CNNRegressor(architecture=One), np.stack([Y, Y], 1), r"\(1, 2\) of .*got \(1, 1\)"),
+        (CNNClassifier(architecture=Wider), Y, r"\(1, 3\) of images.*got \(1, 4\)"),
+        (
+            SegmentationNet(architecture=convolution), X // 200,
+            r"\(1, 2, 32, 32\) of images.*got \(1, 3, 32, 32\)",
+        ),
+        (CNNClassifier(architecture=lambda *_: None), Y, "return an nn.Module, got NoneType"),
+        (SegmentationNet(architecture=lambda *_: None), X // 200, "nn.Module, got NoneType"),
+    ],
+    ids=lambda value: getattr(value, "architecture", None) and type(value).__name__,
+)  # fmt: skip
+def test_outputs_of_a_callables_net_are_checked(estimator, y, message):
+    with pytest.raises(ValueError, match=message):
+        estimator.set_params(**FAST).fit(X, y)
+
+
+class Restless(Tiny):
+    """A net of batch norm, one part of which stays in the mode of prediction, and of chance."""
+
+    def __init__(self, in_shape, n_outputs):
+        super().__init__(in_shape, n_outputs)
+        self.norms = nn.Sequential(nn.BatchNorm2d(in_shape[0]), nn.BatchNorm2d(in_shape[0]))
+        self.norms[1].eval()
+
+    def forward(self, x):
+        return super().forward(self.norms(x) + torch.rand_like(x))
+
+
+def test_the_check_of_outputs_leaves_no_trace(monkeypatch):
+    model = CNNClassifier(architecture=Restless, **FAST).fit(X, Y)
+    monkeypatch.setattr(CNNClassifier, "_check_outputs", lambda *_: None)
+    unchecked = CNNClassifier(architecture=Restless, **FAST).fit(X, Y)
+    states = (m.net_.module_.state_dict() for m in (model, unchecked))
+    for one, other in zip(*(state.values() for state in states), strict=True):
+        assert torch.equal(one, other)
+    modes = ([part.training for part in m.net_.module_.modules()] for m in (model, unchecked))
+    assert next(modes) == next(modes)
+
+
+def test_features_need_no_head():
+    def headless(in_shape, n_outputs):
+        return timm.create_model("test_resnet", in_chans=in_shape[0], num_classes=0)
+
+    assert FeatureExtractor(headless, random_state=0).fit_transform(X).shape[0] == 48
+
+
 class WithUnused(Tiny):
     """A net that never uses some of its layers, as those with auxiliary heads do."""
 

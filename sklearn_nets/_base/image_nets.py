@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from .._training.schedules import ProgressiveResizing
-from .._utils.array_api import convert_like
+from .._utils.array_api import convert_like, is_tensor
 from .._utils.random import TorchRandom
 from .._utils.sklearn_compat import StrOptions, check_is_fitted
 from ..modules.augment import RandomFlipShift, auto_augmentation
@@ -185,6 +185,8 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
         shifted them (`test_time_shift_`; not for masks). Takes up to six times as long.""",
     )  # fmt: skip
 
+    _has_head: ClassVar[bool] = True  # so that its outputs are predictions
+
     def _augmentation(self, source, random_state):
         augmentation = super()._augmentation(source, random_state)
         self.mirrored_ = bool(getattr(augmentation, "hflip", 0))
@@ -202,15 +204,37 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
 
     def _make_module(self, X, weight, random_state):
         architecture = self._make_architecture()
+        if not isinstance(architecture, nn.Module):
+            raise ValueError(
+                f"architecture={self.architecture!r} must return an nn.Module, got "
+                f"{type(architecture).__name__}."
+            )
         norm = self._make_norm(architecture, X, weight)
         if isinstance(architecture, DataDependentInit) and not self.pretrained:
             init_from_images(architecture, norm, X, weight)
         if self.freeze is not None:
             self._backbone_of(architecture, "freeze='backbone'").freeze()
         module = nn.Sequential(norm, architecture)
+        if callable(self.architecture) and self._has_head:
+            self._check_outputs(module, X[:1])
         if self.compile:
             module.compile()
         return module
+
+    def _output_shape(self, X) -> tuple[int, ...]:
+        """What the net must make of the images X."""
+        return len(X), self.n_outputs_
+
+    def _check_outputs(self, module, X):
+        """Refuse a net of one's own whose outputs would be broadcast, or be left over."""
+        device = torch.device(self.device_)
+        outputs = outputs_of(module.to(device, self._precision.dtype), X.to(device))
+        got = tuple(outputs.shape) if is_tensor(outputs) else type(outputs).__name__
+        if got != self._output_shape(X):
+            raise ValueError(
+                f"architecture={self.architecture!r} must make outputs of shape "
+                f"{self._output_shape(X)} of images of shape {tuple(X.shape)}, got {got}."
+            )
 
     def _training_options(self, loader, incremental):
         options = super()._training_options(loader, incremental)
@@ -258,6 +282,21 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
         return super()._forward_batches(data, through)
 
 
+@torch.no_grad()
+def outputs_of(module: nn.Module, X):
+    """What a module makes of X, of which no trace is left: modes and random numbers stay."""
+    modes = [(part, part.training) for part in module.modules()]
+    devices = [X.device] if X.device.type == "cuda" else []
+    try:
+        for part, _ in modes:  # not by eval(), which a net may answer by more than its mode
+            part.training = False
+        with torch.random.fork_rng(devices):
+            return module(X)
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
 def init_from_images(architecture: DataDependentInit, norm: Normalize, X, weight) -> None:
     """Let a net's first weights come from some of the images X."""
     most = min(INIT_IMAGES, max(1, INIT_PIXELS // (X.shape[2] * X.shape[3])))
@@ -290,6 +329,7 @@ class ImageInputMixin(ImageReadingMixin, ImageNetMixin):
 
     def _build(self, X):
         """The net for images like these, as it is before training."""
+        self._has_head = False  # or one of any size: features need none
         self._make_run(X, np.arange(X.shape[0]) % 2, None)
         self.net_.module_.eval()
         return self

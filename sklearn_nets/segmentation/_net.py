@@ -281,6 +281,9 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
             self.pretrained, own,
         )  # fmt: skip
 
+    def _output_shape(self, X):
+        return len(X), self.n_outputs_, *X.shape[2:]
+
     def predict(self, X):
         """Predict the class of every pixel.
 
