@@ -24,10 +24,13 @@ from skorch.callbacks import EarlyStopping
 from small_boxes import assert_same_boxes, detector, squares
 
 from sklearn_nets import DetectionNet, RandomFlipShift, RandomZoom
+from sklearn_nets._base.boxes import object_crops
 from sklearn_nets.metrics import get_scorer, mean_average_precision_score
 from sklearn_nets.modules.torchvision_detectors import TorchvisionDetector
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+NO_BOXES = {"boxes": np.empty((0, 4)), "labels": np.empty(0, int)}
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +255,20 @@ def test_mirrors_only_where_labels_bear_it():
         assert isinstance(run.augment, RandomZoom)
         found[name] = run.augment.hflip
     assert found == {"sides": 0.0, "darkness": 0.5}
+
+
+def test_images_without_boxes_tell_nothing_of_mirroring():
+    """A few images with boxes tell of it as they do alone."""
+    X, y = squares(2, size=16, seed=1)
+    many, boxes = np.zeros((1002, *X.shape[1:]), X.dtype), [NO_BOXES] * 1002
+    for row, image, objects in zip((501, 503), X, y):  # left out by every second image
+        many[row], boxes[row] = image, objects
+    runs = [detector(augment="auto")._make_run(*data, None) for data in ((X, y), (many, boxes))]
+    (crops, labels), (same_crops, same_labels) = (object_crops(run.loader.data) for run in runs)
+    assert torch.equal(same_crops, crops)
+    assert torch.equal(same_labels, labels)
+    model = detector(augment="auto").partial_fit(X, [NO_BOXES] * 2, classes=[0, 1])
+    assert not model.mirrored_
 
 
 def test_only_one_class_and_only_one_image():

@@ -367,6 +367,13 @@ def test_masks_bear_mirroring_or_not():
         assert mirroring_keeps_masks(X, masks, random_state) is keeps
 
 
+def test_masks_without_a_label_are_not_mirrored():
+    X, y = np.random.RandomState(0).uniform(size=(401, 8, 8)), np.full((401, 8, 8), -1)
+    y[1] = np.arange(8) // 4  # the only one with labels, which every second image leaves out
+    model = small(ignore_index=-1, augment="auto", max_iter=1).fit(X, y)
+    assert not model.mirrored_
+
+
 def test_masks_of_what_is_left_and_right_are_not_mirrored():
     """Two classes that look alike, each on its side, and the same two on any side."""
     rng = np.random.RandomState(0)

@@ -152,6 +152,31 @@ def test_integer_weight_is_repetition(cls, digits):
 
 
 @each
+@pytest.mark.filterwarnings("ignore:Got `batch_size`")
+def test_no_weight_is_absence(cls, digits):
+    """Also where the training data says how to augment it."""
+    X, y = digits
+    settings = {"max_iter": 2, "precision": "float64", "batch_size": 100}
+    few = small(cls, **settings).fit(X[:100], y[:100])
+    weighted = small(cls, **settings).fit(X, y, np.arange(300) < 100)
+    assert weighted.mirrored_ == few.mirrored_
+    assert_allclose(weighted.predict_proba(X), few.predict_proba(X), rtol=1e-6)
+
+
+def test_partial_fit_decides_once_about_mirroring():
+    """Of bright and dark images, which bear it; of a few of one class nothing can be told."""
+    rng = np.random.RandomState(0)
+    y = np.arange(200) % 2
+    X = rng.uniform(size=(200, 8, 8)) + y[:, None, None]
+    model = small(CNNClassifier).partial_fit(X, y, classes=[0, 1])
+    assert model.mirrored_
+    model.partial_fit(X[:2], y[:2])
+    assert model.mirrored_
+    assert not small(CNNClassifier).partial_fit(X[:2], y[:2], classes=[0, 1]).mirrored_
+    assert not model.fit(X[:2], y[:2]).mirrored_
+
+
+@each
 def test_batch_callbacks_change_nothing(cls, digits):
     X, y = digits
     norms = []

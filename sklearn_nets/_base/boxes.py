@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from .._training.loader import gather_some
 from .._utils.array_api import convert_like, decode_labels, is_tensor, to_numpy
 from .._utils.validation import check_target_given
 from ..metrics._boxes import frame_to_boxes, mean_average_precision_score
@@ -310,11 +311,11 @@ def typical_side(y: list[ImageBoxes]) -> tuple[float, float]:
 def object_crops(source, size: int = 16, n_images: int = 1000):
     """What the boxes show, (n_boxes, channels, size, size), and their class indices.
 
-    Of at most `n_images` images of training data.
+    Of at most `n_images` images of training data that have boxes.
     """
     from torchvision.ops import roi_align
 
-    X, y, _ = source.gather(slice(None, None, -(-len(source.X) // n_images)))
+    X, y, _ = gather_some(source, n_images, (source.y[..., 4] >= 0).any(1))
     image, row = torch.nonzero(y[..., 4] >= 0, as_tuple=True)
     boxes = y[image, row]
     X = X if X.is_floating_point() else X.float()

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .._training.loader import gather_some
 from .._training.schedules import ProgressiveResizing
 from .._utils.array_api import convert_like, is_tensor
 from .._utils.random import TorchRandom
@@ -144,9 +145,23 @@ class ImageTrainingMixin:
 
     def _auto_augmentation(self, source, random_state):
         """What images like the source's bear: shifts, and mirroring where labels bear it."""
-        X, y, _ = source.gather(slice(None, None, math.ceil(len(source.X) / MIRROR_IMAGES)))
-        hflip = mirroring_keeps_targets(X, y, random_state)
-        return auto_augmentation(*X.shape[2:], hflip=hflip)
+        if not hasattr(self, "_flips"):
+            self._flips = self._find_flips(source, random_state)
+        return self._make_augmentation(source.X.shape[2:], **self._flips)
+
+    def _find_flips(self, source, random_state) -> dict[str, float]:
+        """Probabilities with which to mirror images like the source's."""
+        X, y, _ = gather_some(source, MIRROR_IMAGES)
+        return {"hflip": 0.5 * mirroring_keeps_targets(X, y, random_state)}
+
+    def _make_augmentation(self, size, hflip):
+        """The augmentation of images of this height and width."""
+        return auto_augmentation(*size, hflip=hflip > 0)
+
+    def _make_run(self, *data, incremental=False, **options):
+        if not incremental:  # a batch of partial_fit is too small to decide anew about mirroring
+            vars(self).pop("_flips", None)
+        return super()._make_run(*data, incremental=incremental, **options)
 
 
 @net_class

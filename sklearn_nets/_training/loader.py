@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -169,6 +170,27 @@ def place(X, y, weight, device, *, dtype, y_dtype, weight_dtype) -> Data:
 
 
 Data = DeviceData | SparseData | StreamedData
+
+
+def gather_some(data: Data, most: int, among: torch.Tensor | None = None) -> Batch:
+    """At most that many samples from all over the data, on the device.
+
+    Parameters
+    ----------
+    data : DeviceData, SparseData or StreamedData
+    most : int
+    among : tensor of bool of shape (n_samples,), optional
+        Which samples to take from, default all; of these only those that have weight, as in
+        training: no weight is absence.
+    """
+    n = data.X.shape[0]
+    if data.weight is not None:
+        weighs = data.weight > 0
+        among = weighs if among is None else among & weighs
+    if among is None or bool(among.all()):
+        return data.gather(slice(None, None, math.ceil(n / most)))
+    rows = torch.nonzero(among)[:, 0]
+    return data.gather(rows[:: math.ceil(len(rows) / most) or 1])
 
 
 class BatchLoader:

@@ -207,16 +207,18 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
         self._task.class_weight = self.class_weight_
         return weight
 
-    def _auto_augmentation(self, source, random_state):
-        """Zoom, and mirror where the crops of the boxes keep their labels in the mirror."""
+    def _find_flips(self, source, random_state):
+        """Mirror where the crops of the boxes keep their labels in the mirror."""
+        if len(self.classes_) == 1:  # the mirror image of an object has no other label
+            return {"hflip": 0.5, "vflip": 0.0}
         crops, labels = object_crops(source)
-        if len(self.classes_) == 1:
-            return RandomZoom(hflip=0.5)  # the mirror image of an object has no other label
-        flips = [
-            0.5 * mirroring_keeps_targets(images, labels, random_state)
-            for images in (crops, crops.transpose(2, 3))
-        ]
-        return RandomZoom(hflip=flips[0], vflip=flips[1])
+        return {
+            name: 0.5 * mirroring_keeps_targets(images, labels, random_state)
+            for name, images in (("hflip", crops), ("vflip", crops.transpose(2, 3)))
+        }
+
+    def _make_augmentation(self, size, hflip, vflip):
+        return RandomZoom(hflip=hflip, vflip=vflip)
 
     def _choose_precision(self, X, device):
         return image_precision(self.precision, X, device)

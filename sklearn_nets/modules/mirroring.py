@@ -58,6 +58,8 @@ def mirroring_keeps_targets(X, y, random_state, n_queries: int = 2000) -> bool:
     Mann & Whitney (1947), "On a test of whether one of two random variables is stochastically
     larger than the other".
     """
+    if not len(X):
+        return False
     queries = torch.from_numpy(random_state.permutation(len(X))[:n_queries]).to(X.device)
     if y.is_floating_point() and not bool(((y == 0) | (y == 1)).all()):
         return _mirrored_numbers_agree(X, y.reshape(len(y), -1), queries)
@@ -89,6 +91,8 @@ def mirroring_keeps_masks(X, masks, random_state, n_queries: int = 2000) -> bool
     n_queries : int, default=2000
         How many patches are mirrored.
     """
+    if not bool((masks >= 0).any()):
+        return False
     patches, labels, images, columns = labeled_patches(X, masks, random_state)
     queries = torch.from_numpy(random_state.permutation(len(patches))[:n_queries]).to(X.device)
     _, labels = torch.unique(labels, return_inverse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar
@@ -18,6 +17,7 @@ from .._base.masks import Segmentation, check_one_mask_each, mask_classes, valid
 from .._base.parameters import POSITIVE_INT, net_class, parameter
 from .._base.precision import image_precision
 from .._base.ragged import by_size, cut_tiles, forward_tiles, naming_image, pad_images
+from .._training.loader import gather_some
 from .._training.run import TrainingRun
 from .._utils.array_api import convert_like, from_array_api, is_tensor, to_numpy
 from .._utils.sklearn_compat import Interval, StrOptions, fit_context
@@ -143,9 +143,12 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
     _max_batch_size: ClassVar[int] = 8
     _peak_learning_rate: ClassVar[float] = 2e-3
 
-    def _auto_augmentation(self, source, random_state):
-        X, masks, _ = source.gather(slice(None, None, math.ceil(len(source.X) / MIRROR_IMAGES)))
-        return RandomZoom(hflip=0.5 * mirroring_keeps_masks(X, masks, random_state))
+    def _find_flips(self, source, random_state):
+        X, masks, _ = gather_some(source, MIRROR_IMAGES)
+        return {"hflip": 0.5 * mirroring_keeps_masks(X, masks, random_state)}
+
+    def _make_augmentation(self, size, hflip):
+        return RandomZoom(hflip=hflip)
 
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Fit the net to images and masks.
