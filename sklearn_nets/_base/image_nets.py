@@ -158,10 +158,10 @@ class ImageTrainingMixin:
         """The augmentation of images of this height and width."""
         return auto_augmentation(*size, hflip=hflip > 0)
 
-    def _make_run(self, *data, incremental=False, **options):
+    def _start_progress(self, first, incremental, eval_set, data):
         if not incremental:  # a batch of partial_fit is too small to decide anew about mirroring
             vars(self).pop("_flips", None)
-        return super()._make_run(*data, incremental=incremental, **options)
+        return super()._start_progress(first, incremental, eval_set, data)
 
 
 @net_class
