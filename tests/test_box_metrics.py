@@ -166,3 +166,12 @@ def test_what_cannot_be_judged_is_refused():
     assert np.isnan(
         mean_average_precision_score(empty, [{"boxes": [], "labels": [], "scores": []}])
     )
+
+
+@pytest.mark.parametrize("judge", [mean_average_precision_score, box_scores])
+@pytest.mark.parametrize("dtype", ["U", "O"])
+def test_labels_of_two_types_are_refused(judge, dtype):
+    true, found = draw_problem(0)
+    words = [{**image, "labels": image["labels"].astype(str).astype(dtype)} for image in found]
+    with pytest.raises(ValueError, match="Labels must be of one type, integers or strings"):
+        judge(true, words)

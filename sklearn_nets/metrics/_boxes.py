@@ -168,6 +168,8 @@ def match_boxes(y_true, y_pred, thresholds) -> tuple[dict, int]:
             "dict of boxes for each image in both."
         )
     labels = [image["labels"] for image in true + found if len(image["labels"])]
+    if len({isinstance(label, str) for of_image in labels for label in of_image.tolist()}) > 1:
+        raise ValueError("Labels must be of one type, integers or strings; got both.")
     classes = np.unique(np.concatenate(labels)) if labels else np.array([])
     matches = {c: _match_class(true, found, c, thresholds) for c in classes.tolist()}
     return matches, len(true)
