@@ -73,6 +73,23 @@ def test_bad_masks(arguments, message):
         metrics.mean_iou_score(*arguments)
 
 
+@pytest.mark.parametrize("several_sizes", [False, True])
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1, 1, 1, 1, -1], "Negative values"),
+        ([1, 1, 1, 1, np.nan], "contains NaN"),
+        ([1, 1, 1], r"sample_weight.shape == \(3,\)"),
+        ([0, 0, 0, 0, 0], "at least one non-zero"),
+    ],
+)
+def test_bad_weights(masks, several_sizes, weight, message):
+    if several_sizes:
+        masks = [[*m[:4], m[4, 1:]] for m in masks]
+    with pytest.raises(ValueError, match=message):
+        metrics.mean_iou_score(*masks, sample_weight=weight)
+
+
 def test_unknown_labels_are_named():
     with pytest.raises(ValueError, match=r"Found the labels \[9\]"):
         metrics.confusion_matrix([0, 9], [0, 0], classes=[0, 1])

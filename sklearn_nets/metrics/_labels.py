@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._utils.array_api import to_numpy
-from .._utils.validation import is_ragged
+from .._utils.validation import is_ragged, validate_weight
 
 __all__ = [
     "class_scores",
@@ -41,7 +41,8 @@ def confusion_matrix(y_true, y_pred, *, classes=None, ignore_index=None, sample_
     Raises
     ------
     ValueError
-        If the shapes differ, nothing is left to judge, or a label is not among `classes`.
+        If the shapes differ, nothing is left to judge, a label is not among `classes`, or weights
+        are not one number for each sample, not negative, not all of them zero.
 
     Examples
     --------
@@ -58,9 +59,8 @@ def confusion_matrix(y_true, y_pred, *, classes=None, ignore_index=None, sample_
             "y_pred must hold one label for each entry of y_true: expected shape "
             f"{y_true.shape}, got {y_pred.shape}."
         )
-    weight = None
-    if sample_weight is not None:
-        weight = np.asarray(to_numpy(sample_weight), dtype=float)
+    weight = validate_weight(sample_weight, len(y_true))
+    if weight is not None:
         weight = np.broadcast_to(weight.reshape(-1, *[1] * (y_true.ndim - 1)), y_true.shape)
     if ignore_index is not None:
         judged = y_true != ignore_index
@@ -91,9 +91,9 @@ def _sum_of_images(y_true, y_pred, classes, ignore_index, sample_weight):
                 f"{true.shape}, got {predicted.shape}."
             )
         pairs.append((true.ravel(), predicted.ravel()))
-    weight = None
-    if sample_weight is not None:
-        weight = np.repeat(to_numpy(sample_weight), [len(true) for true, _ in pairs])
+    weight = validate_weight(sample_weight, len(y_true))
+    if weight is not None:
+        weight = np.repeat(weight, [len(true) for true, _ in pairs])
     return confusion_matrix(
         *map(np.concatenate, zip(*pairs)), classes=classes, ignore_index=ignore_index,
         sample_weight=weight,
