@@ -346,6 +346,14 @@ def test_own_weights_with_another_head(tmp_path):
         assert name.startswith("head") or torch.equal(weight, state[name])
 
 
+def test_features_as_a_frame():
+    extractor = FeatureExtractor(random_state=0)
+    features = extractor.fit_transform(X)
+    frame = extractor.set_output(transform="pandas").fit_transform(X)
+    assert_array_equal(frame, features)
+    assert frame.columns.tolist() == extractor.get_feature_names_out().tolist()
+
+
 def test_features_before_neighbors():
     model = make_pipeline(FeatureExtractor(CNNClassifier((8, 16), max_iter=12, random_state=0)),
                           KNeighborsClassifier())  # fmt: skip

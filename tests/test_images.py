@@ -65,6 +65,9 @@ def test_flatten_images_makes_rows_of_every_layout(make):
     for row in rows:
         assert type(row) is type(make(X))
         assert np.array_equal(np.asarray(row), X.reshape(2, -1))
+    frame = FlattenImages().set_output(transform="pandas").fit_transform(X)
+    assert np.array_equal(frame, X.reshape(2, -1))
+    assert frame.columns.tolist() == [f"flattenimages{i}" for i in range(3 * 8 * 9)]
     flat = X.reshape(2, -1)
     assert np.array_equal(FlattenImages().fit_transform(flat), flat)
     with pytest.raises(ValueError, match=r"fitted on images .* \(3, 8, 9\), got \(3, 9, 8\)"):

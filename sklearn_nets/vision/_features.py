@@ -23,7 +23,7 @@ from .._utils.validation import validate_rows
 from ._classification import CNNClassifier
 
 
-class FlattenImages(TransformerMixin, BaseEstimator):
+class FlattenImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Turn images into rows, for estimators of rows: nearest neighbors, an SVM, a scaler.
 
     Attributes
@@ -82,6 +82,10 @@ class FlattenImages(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "image_shape_")
         images = self._images(X, reset=False)
         return images.reshape(images.shape[0], -1)
+
+    @property
+    def _n_features_out(self):
+        return self.n_features_in_
 
     def _images(self, X, *, reset):
         ndim = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
@@ -199,7 +203,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.n_features_in_ = self.estimator_.n_features_in_
         if hasattr(self.estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.estimator_.feature_names_in_
-        self._n_features_out = self.transform(X[:1]).shape[1]
+        self._n_features_out = self.estimator_.features(X[:1]).shape[1]
         return self
 
     def transform(self, X):
