@@ -69,6 +69,11 @@ def test_a_segmenter_numbers_what_it_predicts():
     X = torch.from_numpy(scenes.images)
     tensor = net.fit(X, scenes.masks > 0).predict_instances(X, min_distance=6, min_pixels=4)
     assert_array_equal(tensor, numbers)
+    with pytest.raises(ValueError, match=r"one of classes_, \[False, True\], got 2"):
+        net.predict_instances(X, background=2)
+    for distance in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="min_distance must be a positive integer"):
+            net.predict_instances(X, min_distance=distance)
     least = min((n == i).sum() for n in numbers for i in range(1, n.max() + 1))
     assert least >= 4
 
@@ -85,5 +90,11 @@ def test_average_precision_counts_objects():
         expected
     )
     assert np.isnan(instance_average_precision_score(0 * instances, 0 * instances))
-    with pytest.raises(ValueError, match="must hold numbers of objects"):
-        instance_average_precision_score(instances, instances[:1])
+    cut = [instances[0], *instances[1:, 1:]]  # of two sizes; no disk is at the border
+    lost = [half[0], *half[1:, 1:]]
+    assert instance_average_precision_score(cut, lost) == instance_average_precision_score(
+        instances, half
+    )
+    for wrong in (instances[:1], cut):
+        with pytest.raises(ValueError, match="must hold numbers of objects"):
+            instance_average_precision_score(instances, wrong)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from .._utils.array_api import to_numpy
-from .._utils.validation import validate_weight
+from .._utils.validation import is_ragged, validate_weight
 
 
 def instance_average_precision_score(y_true, y_pred, *, iou_threshold=0.5, sample_weight=None):
@@ -18,7 +18,8 @@ def instance_average_precision_score(y_true, y_pred, *, iou_threshold=0.5, sampl
     Parameters
     ----------
     y_true, y_pred : array-like or torch.Tensor of shape (n_samples, height, width)
-        0 for the background, every object of an image its own number.
+        0 for the background, every object of an image its own number; also lists of masks of
+        several sizes.
     iou_threshold : float, default=0.5
         Least IoU of a hit.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -44,11 +45,13 @@ def instance_average_precision_score(y_true, y_pred, *, iou_threshold=0.5, sampl
     >>> instance_average_precision_score([[[1, 1, 0, 2]]], [[[1, 1, 0, 0]]])
     0.5
     """
-    y_true, y_pred = np.asarray(to_numpy(y_true)), np.asarray(to_numpy(y_pred))
-    if y_true.shape != y_pred.shape or y_true.ndim != 3:
+    y_true, y_pred = _masks(y_true), _masks(y_pred)
+    shapes = [[mask.shape for mask in masks] for masks in (y_true, y_pred)]
+    if shapes[0] != shapes[1] or any(len(shape) != 2 for shape in shapes[0]):
         raise ValueError(
-            "y_true and y_pred must hold numbers of objects, (n_samples, height, width): got "
-            f"{y_true.shape} and {y_pred.shape}."
+            "y_true and y_pred must hold numbers of objects, (n_samples, height, width), or lists "
+            f"of masks of equal sizes: got {len(y_true)} of shapes {shapes[0][:3]} and "
+            f"{len(y_pred)} of shapes {shapes[1][:3]}."
         )
     weight = validate_weight(sample_weight, len(y_true))
     weight = np.ones(len(y_true)) if weight is None else weight
@@ -61,6 +64,11 @@ def instance_average_precision_score(y_true, y_pred, *, iou_threshold=0.5, sampl
         hits += w * n_hits
         total += w * (sum(iou.shape) - n_hits)
     return float(hits / total) if total else float("nan")
+
+
+def _masks(y) -> list[np.ndarray]:
+    """One array for each image, of several sizes where y is a list of them."""
+    return [np.asarray(to_numpy(mask)) for mask in (y if is_ragged(y) else to_numpy(y))]
 
 
 def _overlaps(true, found):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 from .._base.instances import label_instances
 from .._utils.array_api import convert_like, to_numpy
+from .._utils.sklearn_compat import check_is_fitted
 from .._utils.validation import is_ragged
 from ..metrics import mean_iou_score
 
@@ -58,10 +61,26 @@ class SegmenterMixin:
             0 for the background; the objects of every image are numbered 1, 2, ... A list of one
             for each image where `predict` gives a list.
 
+        Raises
+        ------
+        ValueError
+            If `background` is not among `classes_`, or `min_distance` no positive integer.
+
         See Also
         --------
         sklearn_nets.metrics.instance_average_precision_score : Judges the answer.
         """
+        check_is_fitted(self)
+        if background is not None and background not in self.classes_.tolist():
+            raise ValueError(
+                f"background must be one of classes_, {self.classes_.tolist()}, got {background!r}."
+            )
+        if min_distance is not None and not (
+            isinstance(min_distance, Integral) and min_distance > 0
+        ):
+            raise ValueError(
+                f"min_distance must be a positive integer or None, got {min_distance!r}."
+            )
         masks = self.predict(X)
         background = self.classes_[0] if background is None else background
         options = background, min_distance, min_pixels
