@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import reduce
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ def pad_images(images, read: Callable) -> torch.Tensor:
         Checks one image.
     """
     arrays = []
-    for i, image in enumerate(images):
+    for i, image in enumerate(as_arrays(images)):
         with naming_image(i, image):
             arrays.append(read(image[None]))
     tensors = [a if is_tensor(a) else torch.from_numpy(np.ascontiguousarray(a)) for a in arrays]
@@ -34,7 +35,7 @@ def pad_images(images, read: Callable) -> torch.Tensor:
     if len(channels) > 1:
         raise ValueError(f"Images must have the same number of channels, got {sorted(channels)}.")
     height, width = (max(t.shape[axis] for t in tensors) for axis in (2, 3))
-    out = torch.empty((len(tensors), *channels, height, width), dtype=tensors[0].dtype)
+    out = torch.empty((len(tensors), *channels, height, width), dtype=_common_dtype(arrays))
     for row, t in zip(out, tensors):
         rows, columns = (
             torch.arange(most).clamp(max=side - 1)
@@ -52,6 +53,19 @@ def naming_image(i, image):
     except ValueError as error:
         error.add_note(f"Image {i} of the list, of shape {np.shape(image)}.")
         raise
+
+
+def as_arrays(images) -> list:
+    """Images or masks as arrays or tensors; they may be nested lists or images of PIL, too."""
+    return [image if hasattr(image, "ndim") else np.asarray(image) for image in images]
+
+
+def _common_dtype(arrays) -> torch.dtype:
+    """The type that holds the numbers of all, as where images are of one size."""
+    if any(map(is_tensor, arrays)):
+        tensors = (a if is_tensor(a) else torch.from_numpy(a) for a in arrays)
+        return reduce(torch.promote_types, (t.dtype for t in tensors))
+    return torch.from_numpy(np.empty(0, np.result_type(*arrays))).dtype
 
 
 def by_size(predict: Callable, images) -> list:
@@ -74,7 +88,7 @@ def cut_tiles(X, y, weight, size: int):
     The last tile of a row ends at the image's border, so that no tile is smaller than the image.
     """
     images, masks, weights = [], [], []
-    for i, (image, mask) in enumerate(zip(X, y, strict=True)):
+    for i, (image, mask) in enumerate(zip(*map(as_arrays, (X, y)), strict=True)):
         first = to_channels_first(image[None])[0]
         mask = to_numpy(mask)
         for top in starts(mask.shape[0], size, size):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .._base.images import to_channels_first, validate_images
-from .._base.ragged import by_size, pad_images
+from .._base.ragged import as_arrays, by_size, pad_images
 from .._utils.sklearn_compat import check_is_fitted
 from .._utils.validation import is_ragged
 from ..metrics import mean_average_precision_score
@@ -38,7 +36,7 @@ class DetectorMixin:
         """Images of one size as an array, and the sizes that they had."""
         several = is_ragged(X)
         if several:
-            X = [image if hasattr(image, "ndim") else np.asarray(image) for image in X]
+            X = as_arrays(X)
             sizes = [tuple(to_channels_first(image[None]).shape[2:]) for image in X]
             X = pad_images(X, lambda image: validate_images(self, image, reset=reset))
         else:

@@ -194,7 +194,7 @@ class RandomZoom(Augmentation):
             X = F.grid_sample(X, grid, mode="bilinear", **options)
         if y.ndim == 3 and not is_boxes(y):
             y = F.grid_sample(y[:, None].to(X.dtype), grid, mode="nearest", **options)[:, 0].to(y)
-        deviation, mean = torch.std_mean(X, (1, 2, 3), keepdim=True)
+        deviation, mean = torch.std_mean(X, (1, 2, 3), correction=0, keepdim=True)
         contrast = torch.exp(self.jitter * (uniform(n, 1, 1, 1) + uniform(n, channels, 1, 1) / 3))
         brightness = self.jitter * deviation * uniform(n, 1, 1, 1)
         return (X - mean) * contrast + mean + brightness, y

@@ -16,7 +16,7 @@ from .._base.labels import weight_of_classes
 from .._base.masks import Segmentation, check_one_mask_each, mask_classes, validate_masks
 from .._base.parameters import POSITIVE_INT, net_class, parameter
 from .._base.precision import image_precision
-from .._base.ragged import by_size, cut_tiles, forward_tiles, naming_image, pad_images
+from .._base.ragged import as_arrays, by_size, cut_tiles, forward_tiles, naming_image, pad_images
 from .._training.loader import gather_some
 from .._training.run import TrainingRun
 from .._utils.array_api import convert_like, from_array_api, is_tensor, to_numpy
@@ -229,6 +229,7 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         reset = not (self.warm_start and hasattr(self, "net_"))
         if is_ragged(X):  # one at a time: padded to the largest they would take its memory
             check_one_mask_each(self, X, y)
+            X, y = map(as_arrays, (X, y))
             for i, (image, mask) in enumerate(zip(X, y)):
                 with naming_image(i, image):
                     self._validate_data(image[None], to_numpy(mask)[None], reset=reset)
@@ -259,7 +260,7 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
             return padded
         return padded, [
             validate_masks(self, to_numpy(mask)[None], to_channels_first(image[None]))[0]
-            for mask, image in zip(y, X)
+            for mask, image in zip(*map(as_arrays, (y, X)))
         ]
 
     def _make_task(self, y, classes=None):
