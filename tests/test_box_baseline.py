@@ -215,6 +215,13 @@ def test_display_draws_hits_green_and_the_rest_red():
     model = PixelDetector(random_state=0, max_pixels=300).fit(X, y)
     again = DetectionDisplay.from_estimator(model, [*X[:2], X[2][:, :30]])
     assert len(again.axes_) == 3
+    nested = DetectionDisplay.from_predictions([image.tolist() for image in X], y, found)
+    assert_array_equal(nested.images, display.images)
+    masks = DetectionDisplay.from_predictions(X > 100, y, found)
+    for ax, image in zip(masks.axes_, X):
+        assert_array_equal(ax.images[0].get_array(), 1.0 * (image.transpose(1, 2, 0) > 100))
+    with pytest.raises(ValueError, match="no image to draw"):
+        DetectionDisplay.from_predictions(X[:0], [], [])
     with pytest.raises(ValueError, match="y_true holds the boxes of 4 images"):
         DetectionDisplay.from_predictions(X, y[:4], found)
 

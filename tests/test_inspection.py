@@ -205,6 +205,13 @@ def test_attention_is_a_share_of_every_token(pool):
     assert_array_equal(vit.predict_proba(IMAGES), before)  # no hook is left
 
 
+def test_attention_is_drawn_over_images_of_true_and_false():
+    images = np.random.RandomState(0).uniform(size=(1, 3, 8, 8)) > 0.5
+    shown = [AttentionDisplay(X, np.ones((1, 2, 2))).plot() for X in (images, 1.0 * images)]
+    one, other = (display.axes_[0].images[0].get_array() for display in shown)
+    assert_array_equal(one, other)
+
+
 def test_attention_finds_what_the_net_was_built_to_look_at():
     """One head whose query and key pick the bright patch, wherever it is."""
     torch.manual_seed(0)

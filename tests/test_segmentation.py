@@ -18,6 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils._param_validation import InvalidParameterError
 
 from sklearn_nets import CNNClassifier, DetectionNet
+from sklearn_nets._base.ragged import pad_images
 from sklearn_nets.datasets import make_digit_scenes
 from sklearn_nets.metrics import confusion_matrix, dice_score, get_scorer, mean_iou_score
 from sklearn_nets.modules.losses import PixelLoss
@@ -234,6 +235,42 @@ def test_batches_are_never_larger_than_documented(kind):
     assert min(sizes[11:]) >= (3 if kind is SegmentationNet else 6)
 
 
+def test_lists_of_pictures_and_of_nested_lists(ragged):
+    Image = pytest.importorskip("PIL.Image")
+    settings = {"max_iter": 1, "batch_size": 6}
+    images, masks = (part[:6] for part in ragged)
+    expected = small(**settings).fit(images, masks)
+    forms = (
+        (
+            [Image.fromarray(image) for image in images],
+            [Image.fromarray(np.uint8(m)) for m in masks],
+        ),
+        ([image.tolist() for image in images], [mask.tolist() for mask in masks]),
+    )
+    for X, y in forms:
+        model = small(**settings).fit(X, y)
+        for one, other in zip(model.predict(X), expected.predict(images), strict=True):
+            assert_array_equal(one, other)
+        assert model.score(X, y) == expected.score(images, masks)
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("types", [("uint8", "float32"), ("bool", "int16"), ("float64", "float32")])
+def test_images_of_several_sizes_have_a_common_type(make, types):
+    """That of images of one size."""
+    X = np.random.RandomState(0).uniform(-300, 300, (2, 1, 4, 4))
+    first, second = (image.astype(dtype) for image, dtype in zip(np.abs(X), types))
+    padded = pad_images([make(first), make(second[:, 1:])], lambda image: image)
+    assert_array_equal(padded[0], first)
+    assert_array_equal(padded[1, :, :3], second[:, 1:])
+    assert padded.dtype == torch.from_numpy(np.asarray([first, second])).dtype
+
+
+def test_images_of_one_pixel_can_be_zoomed():
+    X, y = np.arange(8.0).reshape(8, 1, 1), np.arange(8).reshape(8, 1, 1) // 4
+    assert np.isfinite(small(max_iter=1).fit(X, y).loss_)
+
+
 # --------------------------------------------------------------------------------------------- tiles
 def test_tiles(scenes):
     X, y = scenes
@@ -351,6 +388,24 @@ def test_display_shows_what_is_wrong(scenes):
     assert labels == [f"{share:.1%} of the pixels" for share in wrong]
     with pytest.raises(ValueError, match="must have the same sizes"):
         SegmentationDisplay.from_predictions(X[:2], y[:2], y[:2, 1:])
+    with pytest.raises(ValueError, match="no image to draw"):
+        SegmentationDisplay.from_predictions(X[:0], [], [])
+    matplotlib.pyplot.close("all")
+
+
+def test_display_leaves_out_the_ignored_label(scenes):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    X, y = scenes[0], scenes[1].copy()
+    y[:, :8] = 255
+    model = PixelClassifier(LogisticRegression(), ignore_index=255, random_state=0).fit(X, y)
+    pipe = make_pipeline(FunctionTransformer(), model).fit(X, y)
+    alone, last = (SegmentationDisplay.from_estimator(m, X, y, n_images=1) for m in (model, pipe))
+    assert last.ignore_index == alone.ignore_index
+    assert_array_equal(last.classes, alone.classes)
+    nothing = SegmentationDisplay.from_predictions(X[:1], 0 * y[:1], 0 * y[:1], ignore_index=0)
+    for ax in nothing.axes_[0, 1:3]:
+        assert (ax.images[0].get_array() == 1).all()  # blank
     matplotlib.pyplot.close("all")
 
 

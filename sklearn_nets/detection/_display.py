@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from .._base.images import to_channels_first
+from .._base.ragged import as_arrays
 from .._utils.array_api import to_numpy
 from .._utils.optional import require
 from ..metrics._boxes import frame_to_boxes, hit_boxes, read_boxes
@@ -88,10 +89,12 @@ class DetectionDisplay:
         Raises
         ------
         ValueError
-            If images and boxes differ in number.
+            If images and boxes differ in number, or there is no image.
         """
         if isinstance(X, list | tuple):
-            images = [np.asarray(to_numpy(to_channels_first(image[None])))[0] for image in X]
+            images = [
+                np.asarray(to_numpy(to_channels_first(image[None])))[0] for image in as_arrays(X)
+            ]
         else:
             images = list(to_numpy(to_channels_first(X)))
         if hasattr(y_true, "columns"):
@@ -99,6 +102,8 @@ class DetectionDisplay:
         for name, y in (("y_true", y_true), ("y_pred", y_pred)):
             if y is not None and len(y) != len(images):
                 raise ValueError(f"{name} holds the boxes of {len(y)} images, X {len(images)}.")
+        if not images:
+            raise ValueError("X holds no image to draw.")
         images = [image.transpose(1, 2, 0) for image in images]
         return cls(images, y_true, y_pred).plot(score_threshold, n_columns)
 
@@ -140,6 +145,7 @@ class DetectionDisplay:
 def show_image(ax, image) -> None:
     """Show an image of any range, (height, width, channels), in gray unless it has 3 or 4."""
     if image.dtype != np.uint8:
+        image = image.astype(float)  # also of true and false, or integers, whose range overflows
         low, high = image.min(), image.max()
         image = (image - low) / (high - low if high > low else 1)
     if image.shape[2] in (3, 4):

@@ -97,6 +97,7 @@ class AttentionDisplay:
         for ax, image, tokens in zip(self.axes_, self.images, self.maps):
             height, width = image.shape[1:]
             image = image.transpose(1, 2, 0) if len(image) == 3 else image.mean(0)
+            image = image.astype(float)
             low, high = image.min(), image.max()
             ax.imshow((image - low) / ((high - low) or 1), cmap="gray")
             extent = (-0.5, width - 0.5, height - 0.5, -0.5)

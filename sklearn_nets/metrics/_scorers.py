@@ -29,15 +29,23 @@ class MaskScorer:
 
     def __call__(self, estimator, X, y, sample_weight=None) -> float:
         """Score the estimator's predictions of X."""
-        ignore_index = None
-        for part in _steps(estimator):
-            ignore_index = getattr(part, "ignore_index", ignore_index)
         return self.score(
-            y, estimator.predict(X), ignore_index=ignore_index, sample_weight=sample_weight
+            y,
+            estimator.predict(X),
+            ignore_index=ignored_label(estimator),
+            sample_weight=sample_weight,
         )
 
     def __repr__(self):
         return f"MaskScorer({self.score.__name__})"
+
+
+def ignored_label(estimator):
+    """`ignore_index` of the estimator, or of what it passes its data to; None without one."""
+    ignore_index = None
+    for part in _steps(estimator):
+        ignore_index = getattr(part, "ignore_index", ignore_index)
+    return ignore_index
 
 
 def _steps(estimator):

@@ -7,6 +7,7 @@ import numpy as np
 from .._base.images import to_channels_first
 from .._utils.array_api import to_numpy
 from .._utils.optional import require
+from ..metrics._scorers import ignored_label
 
 COLUMNS = ("image", "truth", "prediction", "errors")
 
@@ -64,7 +65,7 @@ class SegmentationDisplay:
         SegmentationDisplay
         """
         X, y = X[:n_images], [np.asarray(to_numpy(mask)) for mask in y[:n_images]]
-        ignore_index = getattr(estimator, "ignore_index", None)
+        ignore_index = ignored_label(estimator)
         return cls.from_predictions(X, y, estimator.predict(X), ignore_index=ignore_index)
 
     @classmethod
@@ -85,10 +86,12 @@ class SegmentationDisplay:
         Raises
         ------
         ValueError
-            If their numbers or sizes differ.
+            If their numbers or sizes differ, or there is no image.
         """
         y_true, y_pred = ([np.asarray(to_numpy(m)) for m in masks] for masks in (y_true, y_pred))
         images = [_as_picture(image) for image in X]
+        if not images:
+            raise ValueError("X holds no image to draw.")
         shapes = [[a.shape[:2] for a in arrays] for arrays in (images, y_true, y_pred)]
         if not shapes[0] == shapes[1] == shapes[2]:
             raise ValueError(
@@ -116,13 +119,11 @@ class SegmentationDisplay:
         for row, image, true, predicted in zip(
             self.axes_, self.images, self.y_true, self.y_pred, strict=True
         ):
-            labeled = np.ones(true.shape, bool)
-            if self.ignore_index is not None:
-                labeled = true != self.ignore_index
+            labeled = self._labeled(true)
             wrong = np.ma.masked_where((true == predicted) | ~labeled, np.ones(true.shape))
             row[0].imshow(image, cmap="gray")
             row[1].imshow(self._colored(true, labeled, colors))
-            row[2].imshow(self._colored(predicted, np.ones(true.shape, bool), colors))
+            row[2].imshow(self._colored(predicted, self._labeled(predicted), colors))
             row[3].imshow(image, cmap="gray", alpha=0.35)
             row[3].imshow(wrong, cmap="Reds", vmin=0, vmax=1, interpolation="nearest")
             share = wrong.count() / max(labeled.sum(), 1)
@@ -137,14 +138,17 @@ class SegmentationDisplay:
         ]
         self.figure_.legend(
             handles, [str(c) for c in self.classes], loc="outside lower center",
-            ncols=min(6, len(handles)),
+            ncols=max(1, min(6, len(handles))),
         )  # fmt: skip
         return self
 
+    def _labeled(self, mask):
+        """Which pixels have a label."""
+        return np.isin(mask, self.classes)
+
     def _colored(self, mask, labeled, colors):
-        codes = np.searchsorted(self.classes, np.where(labeled, mask, self.classes[0]))
-        picture = colors(codes % colors.N)
-        picture[~labeled] = 1.0  # blank
+        picture = np.ones((*mask.shape, 4))  # blank
+        picture[labeled] = colors(np.searchsorted(self.classes, mask[labeled]) % colors.N)
         return picture
 
 
