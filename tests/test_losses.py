@@ -304,7 +304,7 @@ def test_image_regressors_take_the_losses(loss):
     X = rng.rand(80, 8, 8)
     X[:, :4] *= rng.uniform(0, 4, (80, 1, 1))
     y = 10 * X.sum((1, 2))
-    model = CNNRegressor(loss, channels=(8,), max_iter=25, augment=None, random_state=0)
+    model = CNNRegressor(loss=loss, channels=(8,), max_iter=25, augment=None, random_state=0)
     model.fit(X, y)
     assert model.score(X, y) > 0.7
     if loss in ("poisson", "gamma"):

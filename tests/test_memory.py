@@ -128,7 +128,7 @@ def test_neighbors_in_a_learned_embedding(loss, distance):
 @pytest.mark.usefixtures("host")
 def test_embedding_images_names_and_tensors():
     images = X.reshape(-1, 8, 8)
-    net = EmbeddingNet(3, channels=(8, 16), max_iter=8, random_state=0).fit(images, Y)
+    net = EmbeddingNet(3, channels=(8, 16), max_iter=12, random_state=0).fit(images, Y)
     z = net.transform(images)
     assert z.shape == (500, 3)
     assert cross_val_score(KNeighborsClassifier(), z, Y).mean() > 0.9
