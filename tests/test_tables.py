@@ -172,9 +172,12 @@ def test_duplicate_names_are_numbered_and_no_target(write):
         load_table(path, "a")
 
 
-def test_the_note_tells_the_true_name_of_a_repeated_column(write):
-    table = load_table(write("x,x,x.1,y\n1,2,3,u\n4,5,6,v\n"), "y")
-    second = next(name for name in table.data if table.data[name].tolist() == [2, 5])
+@pytest.mark.parametrize("header", ["x,x,x.1", "x,x ,x.1", "x.1,x, x", "x, x ,x"])
+def test_the_note_tells_the_true_name_of_a_repeated_column(write, header):
+    table = load_table(write(f"{header},y\n1,2,3,u\n4,5,6,v\n"), "y")
+    assert len(set(table.data)) == 3
+    wanted = [k for k, name in enumerate(header.split(","), 1) if name.strip() == "x"][1]
+    second = next(name for name in table.data if table.data[name].tolist() == [wanted, wanted + 3])
     assert any(f"(the second one is {second})" in note for note in table.notes)
 
 

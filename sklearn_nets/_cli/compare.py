@@ -12,15 +12,19 @@ import joblib
 from .._utils.device import resolve_device
 from ..comparison import Comparison, _html, _tables, compare
 from ..line_up import MODELS, set_device
-from . import line_ups
+from . import built_in_data
 from .arguments import AT_A_TIME, FOLDS, HELD_OUT
 from .read_data import Job, read_job
 
 # name -> title, data with its line-up, and pictures of the data (digits are ink on white paper)
 JOBS = {
-    "digits": ("Digits: one label per image", line_ups.digits, lambda X: 16 - X.reshape(-1, 8, 8)),
-    "scenes": ("Scenes: one label per pixel", line_ups.scenes, lambda X: X),
-    "boxes": ("Boxes: what is in an image and where", line_ups.boxes, lambda X: X),
+    "digits": (
+        "Digits: one label per image",
+        built_in_data.digits,
+        lambda X: 16 - X.reshape(-1, 8, 8),
+    ),
+    "scenes": ("Scenes: one label per pixel", built_in_data.scenes, lambda X: X),
+    "boxes": ("Boxes: what is in an image and where", built_in_data.boxes, lambda X: X),
 }
 OF_FILES = ("target", "masks", "coco", "test", "group", "size", "ignore_index")
 

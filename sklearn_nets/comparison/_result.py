@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from . import _judgement, _learning_curve
 from ._diagnosis import Finding, diagnose
-from ._faces import Faces
+from ._display import DisplayMixin
 from ._metrics import Answer, Evidence
 from ._problems import Problem
 from ._statistics import Interval, exact_interval, hoeffding_bound
@@ -22,7 +22,7 @@ SIZES = ["latency", "peak_memory", "peak_device_memory", "size_on_disk"]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class Comparison(Faces):
+class Comparison(DisplayMixin):
     """What :func:`compare` found: raw results of every fold, and the tables made of them.
 
     Attributes

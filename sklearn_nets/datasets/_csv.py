@@ -9,7 +9,7 @@ import re
 import zlib
 from collections import Counter
 from io import StringIO
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +61,16 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
     options = {"sep": separator, "skipinitialspace": True, "na_values": ["?"]}
     options |= {"low_memory": False, "index_col": index_col, "encoding_errors": "strict"}
     table = pd.read_csv(StringIO(text), **options).reset_index(drop=True)
+    as_in_file = table.columns
 
     def read_texts(names):
-        table = pd.read_csv(StringIO(text), **options, dtype=dict.fromkeys(names, str))
-        return table[names].reset_index(drop=True)
+        types = {as_in_file[table.columns.get_loc(name)]: str for name in names}
+        texts = pd.read_csv(StringIO(text), **options, dtype=types)
+        return texts.set_axis(table.columns, axis=1)[names].reset_index(drop=True)
 
+    table.columns = strip_names(table.columns)
     notes += _convert_numbers(table, separator, read_texts)
-    repeated = sorted(name for name, count in Counter(header).items() if count > 1 and name)
+    repeated = sorted(name for name, times in Counter(header).items() if times > 1 and name)
     if repeated:
         second = header.index(repeated[0], header.index(repeated[0]) + 1)
         notes.append(
@@ -76,6 +79,15 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
         )
     table.attrs["repeated"] = repeated
     return table, lines, notes
+
+
+def strip_names(names) -> list[str]:
+    """Names of columns without blanks around them; repeated ones are numbered as pandas does."""
+    stripped = []
+    for name in (str(name).strip() for name in names):
+        numbered = (name if k == 0 else f"{name}.{k}" for k in count())
+        stripped.append(next(one for one in numbered if one not in stripped))
+    return stripped
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -120,8 +132,8 @@ def _find_separator(text: str) -> str:
             widths = Counter(len(record) for record in islice(reader, 100) if record)
         except csv.Error:
             continue
-        (width, count), *_ = widths.most_common(1)
-        score = (count / widths.total(), width)
+        (width, n_lines), *_ = widths.most_common(1)
+        score = (n_lines / widths.total(), width)
         if width > 1 and score > best_score:
             best, best_score = separator, score
     return best

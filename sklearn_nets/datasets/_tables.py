@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.utils import Bunch
 
 from .._utils.optional import require
-from ._csv import read_csv
+from ._csv import read_csv, strip_names
 from ._task import choose_task
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".parquet", ".xlsx")
@@ -94,7 +94,7 @@ def load_table(
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}.")
     table, lines, notes = read_table(path)
-    table.columns = [str(name).strip() for name in table.columns]
+    table.columns = strip_names(table.columns)
     repeated = table.attrs.get("repeated", [])
     for role, name in {"target": target, "group": group}.items():
         if name is not None or role == "target":

@@ -1,4 +1,4 @@
-"""The named line-ups of the main job, each with its data."""
+"""The built-in data sets of the main job, each with its models."""
 
 from __future__ import annotations
 

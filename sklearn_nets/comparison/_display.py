@@ -7,7 +7,7 @@ from html import escape
 from . import _html, _plots, _storage, _tables
 
 
-class Faces:
+class DisplayMixin:
     """What :class:`Comparison` can be turned into."""
 
     def __repr__(self) -> str:
