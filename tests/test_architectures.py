@@ -289,6 +289,19 @@ def test_fine_tuning_starts_from_the_weights(weights):
             assert_allclose(conv[name].detach(), weight.detach(), atol=1e-5)
 
 
+@pytest.mark.parametrize("architecture", ["test_resnet", "small"])
+@pytest.mark.parametrize("held", [b"no weights" * 9, torch.zeros(3), [1, 2], torch.nn.Linear(2, 2)])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_file_that_holds_no_weights_is_named(architecture, held, suffix, tmp_path):
+    path = tmp_path / f"some.{suffix}"
+    if isinstance(held, bytes):
+        path.write_bytes(held)
+    else:
+        torch.save(held, path)
+    with pytest.raises(ValueError, match=rf"some\.{suffix}' cannot be read as weights"):
+        CNNClassifier(architecture=architecture, pretrained=path, **FAST).fit(COLORS, Y[:12])
+
+
 def test_files_that_do_not_fit(weights, tmp_path):
     _, folder = weights
     with pytest.raises(ValueError, match="no file of weights"):

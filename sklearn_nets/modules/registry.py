@@ -6,7 +6,8 @@ import difflib
 import math
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -235,7 +236,8 @@ def _check_names_for_timm(timm, name, path) -> None:
     own, heads = set(backbone.model.state_dict()), _names_of_head(backbone, backbone.model)
     # files of old versions of torch do not count the batches of batch norm
     needed = {n for n in own - heads if not n.endswith("num_batches_tracked")}
-    state = timm.models.load_state_dict(path)
+    with _reading(path):
+        state = _checked(timm.models.load_state_dict(path))
     rename = getattr(sys.modules[type(backbone.model).__module__], "checkpoint_filter_fn", None)
     if rename is not None and (needed - set(state) or set(state) - own):
         with suppress(KeyError):  # it is not of the published format either
@@ -279,12 +281,34 @@ def read_weights(path: str | PathLike) -> dict[str, torch.Tensor]:
     """The state dict in a file: safetensors, or one of `torch.save`, read without pickled code."""
     path = _existing(path)
     if str(path).endswith(".safetensors"):
-        state = require("safetensors.torch", "a file of safetensors").load_file(path)
+        load_file = require("safetensors.torch", "a file of safetensors").load_file
     else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        load_file = partial(torch.load, map_location="cpu", weights_only=True)
+    with _reading(path):
+        state = _checked(load_file(path))
     for key in ("state_dict", "model"):
         if isinstance(state.get(key), dict):
             state = state[key]
+    return state
+
+
+@contextmanager
+def _reading(path):
+    """Say which file cannot be read, and what is expected of it."""
+    try:
+        yield
+    except Exception as error:  # of damaged files almost any
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"pretrained={str(path)!r} cannot be read as weights ({type(error).__name__}: {reason})"
+            ". Expected is a file of safetensors, or what torch.save(module.state_dict(), path) "
+            "wrote."
+        ) from error
+
+
+def _checked(state):
+    if not isinstance(state, dict):
+        raise TypeError(f"it holds a {type(state).__name__}, and no dict of tensors")
     return state
 
 
