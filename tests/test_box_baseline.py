@@ -41,6 +41,18 @@ def test_regions_of_pixels_become_boxes():
     assert not sum(len(image["boxes"]) for image in few)
 
 
+def test_tensors_are_answered_by_tensors():
+    X, y = squares(8)
+    model = PixelDetector(max_pixels=1000, random_state=0).fit(X, y)
+    tensors = model.predict(torch.from_numpy(X))
+    assert all(torch.is_tensor(value) for image in tensors for value in image.values())
+    assert_same_boxes([{k: v.numpy() for k, v in t.items()} for t in tensors], model.predict(X))
+    assert model.score(torch.from_numpy(X), y) == model.score(X, y)
+    masks = model.pixels_.predict(torch.from_numpy(X))
+    assert torch.is_tensor(masks)
+    np.testing.assert_array_equal(masks, model.pixels_.predict(X))
+
+
 def test_baseline_takes_images_of_several_sizes():
     X, y = squares(12)
     crops = [image if i % 2 else image[:, :31] for i, image in enumerate(X)]

@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from .._base.boxes import box_classes, validate_boxes
 from .._base.images import to_channels_first
-from .._utils.array_api import to_numpy
+from .._utils.array_api import convert_like, to_numpy
 from .._utils.sklearn_compat import HasMethods, Interval, fit_context
 from .._utils.validation import validate_weight
 from ..segmentation import PixelClassifier
@@ -123,8 +123,10 @@ class PixelDetector(DetectorMixin, MetaEstimatorMixin, BaseEstimator):
         return self
 
     def _predict_boxes(self, X):
-        X = self._read_images(to_numpy(X), reset=False)[0]
-        return [self._boxes_of(mask) for mask in self.pixels_.predict(to_channels_first(X))]
+        images = self._read_images(to_numpy(X), reset=False)[0]
+        masks = self.pixels_.predict(to_channels_first(images))
+        answers = map(self._boxes_of, masks)
+        return [{k: convert_like(v, like=X) for k, v in answer.items()} for answer in answers]
 
     def _boxes_of(self, mask):
         """A box around each region of one class."""

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from .._base.images import validate_images
 from .._base.masks import mask_classes, validate_masks
 from .._base.ragged import by_size
-from .._utils.array_api import to_numpy
+from .._utils.array_api import convert_like, to_numpy
 from .._utils.sklearn_compat import HasMethods, Interval, check_is_fitted, fit_context
 from .._utils.validation import is_ragged, validate_weight
 from ._base import SegmenterMixin
@@ -144,19 +144,19 @@ class PixelClassifier(SegmenterMixin, MetaEstimatorMixin, BaseEstimator):
 
         Returns
         -------
-        masks : ndarray of shape (n_samples, height, width), or list of masks
+        masks : ndarray or tensor of shape (n_samples, height, width), or list of masks
+            Of the kind that X is, but numpy for strings.
         """
         check_is_fitted(self)
         if is_ragged(X):
             return by_size(self.predict, X)
-        X = self._images(X, reset=False)
-        patches = self._patches(X)
+        patches = self._patches(self._images(X, reset=False))
         shape = patches.shape[1:3]
         masks = [
             self.estimator_.predict(image.reshape(shape[0] * shape[1], -1)).reshape(shape)
             for image in patches
         ]
-        return np.stack(masks)
+        return convert_like(np.stack(masks), like=X)
 
     def _images(self, X, *, reset):
         X = np.asarray(to_numpy(validate_images(self, to_numpy(X), reset=reset)))
