@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from scipy import stats
@@ -80,7 +81,7 @@ def _scores(comparison, column: str) -> dict[str, np.ndarray]:
     """
     if column not in comparison.folds:
         return {}
-    sign = 1 if _main(comparison).greater_is_better else -1
+    sign = _sign(comparison)
     by_estimator = comparison.folds.groupby("estimator", sort=False)[column]
     scores = {name: sign * values.to_numpy(np.float64) for name, values in by_estimator}
     return {name: values for name, values in scores.items() if np.isfinite(values).all()}
@@ -90,10 +91,26 @@ def _main(comparison):
     return comparison.problem.metrics[comparison.problem.main_metric]
 
 
+def _sign(comparison) -> int:
+    return 1 if _main(comparison).greater_is_better else -1
+
+
 def _number(comparison, score: float) -> str:
-    """A score, or a difference of two, as the metric has it."""
-    score = score if _main(comparison).greater_is_better else 0.0 - score  # 0, and not -0
-    return f"{score:.3f}" if _main(comparison).bounds[1] == 1 else f"{score:.4g}"
+    """A score as the metric has it."""
+    return _size(comparison, _sign(comparison) * score + 0.0)  # 0, and not -0
+
+
+def _size(comparison, gap: float) -> str:
+    """A difference of two scores, positive where the first is better."""
+    return f"{gap:.3f}" if _main(comparison).bounds[1] == 1 else f"{gap:.4g}"
+
+
+def _scale(comparison, test, dummies) -> float:
+    """What a gap is large against: 1, or of a loss that of who has learned nothing."""
+    if _main(comparison).bounds[1] == 1:
+        return 1.0
+    constant = [abs(test[name].mean()) for name in test if name in dummies]
+    return min(constant) if constant else max(abs(scores.mean()) for scores in test.values())
 
 
 def _ahead(comparison, first, second) -> tuple[float, float, float]:
@@ -130,20 +147,12 @@ def _check_fit(comparison) -> Iterator[Finding]:
     metric = comparison.problem.main_metric
     test, train = _scores(comparison, metric), _scores(comparison, "train_score")
     dummies = baselines(comparison)
-    # a loss has no scale of its own but that of who has learned nothing
-    scale = 1.0
-    if _main(comparison).bounds[1] != 1:
-        constant = [abs(test[name].mean()) for name in test if name in dummies]
-        scale = min(constant or [max(abs(values.mean()) for values in test.values())], default=1.0)
-    test = {name: scores for name, scores in test.items() if name not in dummies}
-    if not test:
+    judged = {name: scores for name, scores in test.items() if name not in dummies}
+    if not judged:
         return
+    scale, test, sign = _scale(comparison, test, dummies), judged, _sign(comparison)
     best = max(test, key=lambda name: test[name].mean())
-    sign = 1 if _main(comparison).greater_is_better else -1
-
-    def number(score):
-        return _number(comparison, score)
-
+    number, size = partial(_number, comparison), partial(_size, comparison)
     for name in test:
         if name not in train:
             continue
@@ -159,9 +168,8 @@ def _check_fit(comparison) -> Iterator[Finding]:
                 "over-fit",
                 "warning" if worse else "note",
                 f"{name} over-fits: {on_train}, {number(unseen)} on unseen data; the gap is "
-                f"{_size(comparison, gap)} (95 % interval {_size(comparison, low)} to "
-                f"{_size(comparison, high)}){but}. More data, augmentation or stronger "
-                "regularization would help.",
+                f"{size(gap)} (95 % interval {size(low)} to {size(high)}){but}. More data, "
+                "augmentation or stronger regularization would help.",
                 {**numbers, "gap": gap, "interval": (low, high)},
             )
         if name == best:
@@ -172,17 +180,12 @@ def _check_fit(comparison) -> Iterator[Finding]:
                 "under-fit",
                 "warning",
                 f"{name} under-fits: {on_train} is worse than {best} on unseen data "
-                f"({number(test[best].mean())}; by {_size(comparison, behind)}, 95 % interval "
-                f"{_size(comparison, low)} to {_size(comparison, high)}). A larger model, weaker "
-                "regularization or longer training would help.",
+                f"({number(test[best].mean())}; by {size(behind)}, 95 % interval {size(low)} to "
+                f"{size(high)}). A larger model, weaker regularization or longer training would "
+                "help.",
                 {**numbers, "best": best, "gap": behind, "interval": (low, high)},
             )
     yield from _check_against_dummies(comparison, test, dummies)
-
-
-def _size(comparison, gap: float) -> str:
-    """A difference of two scores, positive where the first is better."""
-    return f"{gap:.3f}" if _main(comparison).bounds[1] == 1 else f"{gap:.4g}"
 
 
 def _check_against_dummies(comparison, test, dummies) -> Iterator[Finding]:
