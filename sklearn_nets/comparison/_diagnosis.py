@@ -130,11 +130,11 @@ def _gap(comparison, trained, tested) -> tuple[float, float, float]:
     if not are_equal(values):
         return corrected_difference(values, test_train_ratio(comparison))[:3]
     # one test set, or equal folds: two independent samples, of which that of the training data,
-    # whose answers were not kept, is taken to vary as unseen data do
+    # whose answers were not kept, is taken to vary as unseen data do; who never varies, not at all
     n_train, n_test = comparison.folds["n_train"].iloc[0], comparison.folds["n_test"].iloc[0]
     unseen = _variance(comparison, tested)
     seen = _variance(comparison, trained) * max(1.0, n_test / n_train)
-    return normal_difference(values.mean(), np.sqrt(seen + unseen), 0.95, "")[:3]
+    return normal_difference(values.mean(), np.sqrt(np.nansum([seen, unseen])), 0.95, "")[:3]
 
 
 def _variance(comparison, name) -> float:
