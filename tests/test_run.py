@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_validate
@@ -274,12 +275,23 @@ def test_default_generators_are_lent_and_put_back():
         assert torch.equal(torch.rand(3), more)
 
 
+def few_of_each_row(n_features):
+    """Sparse rows of two values each."""
+    columns = np.random.RandomState(0).randint(0, n_features, (len(X), 2))
+    starts = np.arange(0, columns.size + 1, 2)
+    return csr_array((np.ones(columns.size), columns.ravel(), starts), (len(X), n_features))
+
+
 @pytest.mark.usefixtures("host")
 @pytest.mark.parametrize(
     ("estimator", "data", "one"),
     [
         (MLPClassifier(9, batch_size=32), X, True),
         (MLPClassifier(2000, batch_size=200), X, False),
+        # of sparse rows what is stored counts, but the optimizer moves all weights
+        (MLPClassifier(20, batch_size=len(X)), few_of_each_row(2_000), True),
+        (MLPClassifier(20, batch_size=len(X)), few_of_each_row(2_000).toarray(), False),
+        (MLPClassifier(20, batch_size=len(X)), few_of_each_row(200_000), False),
         (CNNClassifier((4, 8)), IMAGES, True),
         (CNNClassifier((64, 128)), np.tile(IMAGES, (1, 4, 4)), False),
     ],

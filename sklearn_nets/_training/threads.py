@@ -8,6 +8,7 @@ import joblib
 import torch
 from torch import nn
 
+from .._utils.array_api import stays_sparse
 from .._utils.device import blas_threads, threads
 from ..modules.interfaces import ManualGradient, NumpyProducts
 
@@ -37,6 +38,11 @@ def choose_threads(run, batch_size: int) -> int | None:
         return None
     if isinstance(module, ManualGradient):
         work = batch_size * sum(p.numel() for p in module.parameters())
+        if stays_sparse(loader.data.X, loader.device):
+            # a product for each value that is stored, and one of the optimizer for each weight
+            rows, weights = loader.data.X, next(module.parameters()).numel()
+            density = rows.nnz / (rows.shape[0] * rows.shape[1])
+            work -= (batch_size * (1 - density) - 1) * weights
         small = work < MANUAL_SINGLE_THREAD_MULTIPLICATIONS
     else:
         X, _, _ = loader.data.gather(slice(0, 1))
