@@ -171,6 +171,10 @@ class Autoencoder(
     def _make_task(self, y, classes=None):
         return Reconstruction(int(np.prod(y.shape[1:])), self.loss)
 
+    def _update_task(self):
+        before, self._task.loss = self._task.loss, self.loss
+        return before != self.loss
+
     def _place(self, data, target, weight, device):
         placed = super()._place(data, np.zeros(len(data)), weight, device)
         return placed._replace(y=placed.X)  # not a second copy of X
@@ -189,6 +193,11 @@ class Autoencoder(
         if self.compile:
             module.compile()
         return module
+
+    def _update_module(self, module):
+        for part in module.modules():
+            if isinstance(part, MLP):
+                part.activation = self.activation
 
     def _make_coders(self, random_state):
         if not self._is_tabular():

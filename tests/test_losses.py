@@ -1,5 +1,7 @@
 """Losses by name: their written gradients, scikit-learn's linear models, and what they answer."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,15 @@ from sklearn.metrics import d2_pinball_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.svm import LinearSVC
 
-from sklearn_nets import CNNClassifier, CNNRegressor, MLPClassifier, MLPRegressor
+from sklearn_nets import (
+    Autoencoder,
+    CNNClassifier,
+    CNNRegressor,
+    EmbeddingNet,
+    MLPClassifier,
+    MLPRegressor,
+    SegmentationNet,
+)
 from sklearn_nets.modules import classification_losses as of_labels
 from sklearn_nets.modules import losses
 from sklearn_nets.modules import regression_losses as of_numbers
@@ -351,3 +361,31 @@ def test_softmax_of_rows(n_classes, dtype):
         p = losses.softmax_of_rows(layout)
         rtol, tiny = (1e-5, 1e-37) if dtype == torch.float32 else (1e-13, 0)  # below its least
         assert_allclose(p.numpy(), expected, rtol=rtol, atol=tiny)
+
+
+GOING_ON = [
+    (SegmentationNet(channels=(4,), augment=None), {"loss": "dice"}),
+    (Autoencoder(2), {"loss": "absolute_error"}),
+    (Autoencoder(2, hidden_layer_sizes=(8,), activation="relu"), {"activation": "tanh"}),
+    (EmbeddingNet(2), {"loss": "triplet"}),
+    (EmbeddingNet(2, loss="triplet"), {"margin": 3.0}),
+]
+
+
+@pytest.mark.parametrize(("estimator", "changed"), GOING_ON)
+def test_a_warm_start_goes_on_with_a_changed_loss(estimator, changed):
+    """With the weights so far, as a new net that is given them."""
+    rng = np.random.RandomState(0)
+    X, y = rng.rand(24, 6), np.arange(24) % 3
+    if isinstance(estimator, SegmentationNet):
+        X, y = rng.rand(24, 8, 8), rng.randint(0, 2, (24, 8, 8))
+    going_on = clone(estimator).set_params(max_iter=1, warm_start=True, random_state=0).fit(X, y)
+    new = clone(going_on).set_params(**changed).fit(X, y)  # of the same shapes
+    weights = going_on.net_.module_.state_dict()
+    new.net_.module_.load_state_dict(weights)
+    same = copy.deepcopy(going_on).fit(X, y)
+    going_on.set_params(**changed).fit(X, y)
+    new.fit(X, y)
+    for name, value in going_on.net_.module_.state_dict().items():
+        assert_array_equal(value, new.net_.module_.state_dict()[name])
+    assert going_on.loss_ == new.loss_ != same.loss_

@@ -67,8 +67,9 @@ class EmbeddedLabels(Task):
 
     target_dtype = torch.int64
 
-    def __init__(self, classes, n_outputs: int, make_loss):
-        self.classes, self.n_outputs, self._make = classes, n_outputs, make_loss
+    def __init__(self, classes, n_outputs: int, loss_and_options):
+        self.classes, self.n_outputs = classes, n_outputs
+        self.loss_and_options = loss_and_options
 
     def encode(self, y):
         y = flatten_column(y)
@@ -78,7 +79,7 @@ class EmbeddedLabels(Task):
         return np.searchsorted(self.classes, y)
 
     def make_loss(self):
-        name, options = self._make
+        name, options = self.loss_and_options
         return EMBEDDING_LOSSES[name](**options)
 
     def predict(self, z):
@@ -89,7 +90,7 @@ class EmbeddedLabels(Task):
 
     def score(self, y, prediction, sample_weight=None):
         """Accuracy of the nearest other sample's class."""
-        z, (_, options) = torch.from_numpy(prediction), self._make
+        z, (_, options) = torch.from_numpy(prediction), self.loss_and_options
         D = pairwise_distances(z, z, options["distance"]).fill_diagonal_(np.inf)
         return accuracy_score(y, y[D.argmin(1).numpy()], sample_weight=sample_weight)
 
@@ -214,9 +215,16 @@ class EmbeddingNet(EncoderMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         check_classification_targets(y)
         if y.ndim > 1:
             raise ValueError(f"y must hold one class a sample, (n_samples,), got {y.shape}.")
+        return EmbeddedLabels(unique_labels(y), self.n_components, self._loss_and_options())
+
+    def _loss_and_options(self):
         distance = "cosine" if self.loss == "cosine" else self.distance
-        options = {"distance": distance, "margin": self.margin}
-        return EmbeddedLabels(unique_labels(y), self.n_components, (self.loss, options))
+        return self.loss, {"distance": distance, "margin": self.margin}
+
+    def _update_task(self):
+        before = self._task.loss_and_options
+        self._task.loss_and_options = self._loss_and_options()
+        return before != self._task.loss_and_options
 
     def _make_module(self, X, weight, random_state):
         return self._encoder_module(X, weight, random_state, self.n_components)

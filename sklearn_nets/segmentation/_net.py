@@ -267,6 +267,10 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         classes = mask_classes(y, self.ignore_index) if classes is None else classes
         return Segmentation(classes, self.ignore_index, self.loss)
 
+    def _update_task(self):
+        before, self._task.loss = self._task.loss, self.loss
+        return before != self.loss
+
     def _apply_class_weight(self, target, weight):
         # by the loss, pixel by pixel
         self.class_weight_ = weight_of_classes(self.class_weight, target, self.classes_)
