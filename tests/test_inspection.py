@@ -145,7 +145,9 @@ def test_loss_curve_is_the_estimators():
     ],
 )
 def test_loss_curves_of_other_estimators(estimator):
-    _, ax = matplotlib.pyplot.subplots()
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots()
     display = LossCurveDisplay.from_estimator(estimator.fit(X, Y), ax=ax)
     assert display.ax_ is ax
     assert len(display.loss_curve) == estimator.n_iter_

@@ -17,7 +17,6 @@ from sklearn_nets.datasets import to_coco
 pytest.importorskip("skrub")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 KNOWN = inspect.signature(compare).parameters
-RNG = np.random.default_rng(0)
 
 
 def needs(*parameters):
@@ -61,19 +60,21 @@ def run(tmp_path, monkeypatch, capsys):
 
 def make_photos(folder, n=10, size=(12, 12)):
     """Dark and light images."""
+    rng = np.random.default_rng(0)
     for name, low in {"dark": 0, "light": 150}.items():
         (folder / name).mkdir(parents=True)
         for i in range(n):
-            pixels = RNG.integers(low, low + 100, (*size, 3), dtype=np.uint8)
+            pixels = rng.integers(low, low + 100, (*size, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{i}.png")
 
 
 def make_scenes(folder, n=8):
     """Images with a light square, and masks of it."""
+    rng = np.random.default_rng(0)
     for i in range(n):
         mask = np.zeros((12, 16), np.uint8)
         mask[3:9, i % 8 : i % 8 + 6] = 1
-        pixels = RNG.integers(0, 80, (12, 16, 3)) + 150 * mask[..., None]
+        pixels = rng.integers(0, 80, (12, 16, 3)) + 150 * mask[..., None]
         for name, array in {"images": pixels, "masks": mask}.items():
             (folder / name).mkdir(exist_ok=True, parents=True)
             Image.fromarray(array.astype(np.uint8)).save(folder / name / f"{i}.png")
@@ -165,7 +166,8 @@ def test_photos_with_boxes_are_scaled_and_need_not_have_one_size(run, tmp_path):
     assert code == 0
     assert "Images and boxes are scaled to 24 x 32 pixels" in out
     assert 'viewBox="0 0 32 24"' in page
-    assert re.search(r"kNN *│ *1.000|kNN +1.000", out)
+    scores = re.findall(r"kNN[ │]+([01]\.\d+)", out)
+    assert float(scores[0]) > 0.9  # mAP@0.5, in the first table
 
 
 @needs("task")
