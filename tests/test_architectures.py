@@ -311,7 +311,7 @@ def test_files_that_do_not_fit(weights, tmp_path):
     with pytest.raises(ValueError, match="no pretrained weights for architecture='small'"):
         CNNClassifier(pretrained=True, **FAST).fit(X, Y)
     torch.save({"weights": Tiny((1, 1, 1), 1)}, tmp_path / "code.pth")
-    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+    with pytest.raises(ValueError, match="Weights only load failed"):  # no pickled code is run
         read_weights(tmp_path / "code.pth")
 
 
