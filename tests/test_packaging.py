@@ -48,6 +48,18 @@ def test_the_example_in_the_readme_runs(capsys):
     assert all(name in printed for name in ("kNN", "MLP", "CNN"))
 
 
+def test_the_repository_holds_text_and_one_picture():
+    """No wheel, no weights, no data: those come from elsewhere, and history keeps them forever."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    command = ["git", "ls-files", "-z"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    paths = [ROOT / name for name in out.stdout.split("\0")[:-1]]
+    assert ROOT / "README.md" in paths
+    binary = [path for path in paths if path.exists() and b"\0" in path.read_bytes()]
+    assert binary == [ROOT / "docs" / "page.png"]
+
+
 def test_versions_agree():
     pins = dict(
         line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line
