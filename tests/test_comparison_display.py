@@ -334,6 +334,15 @@ def test_scores_of_any_size_are_told_to_three_digits(factor, tmp_path):
         np.testing.assert_allclose(list(map(float, bounds)), [low, high], rtol=5e-3)
 
 
+def test_p_values_have_two_digits_and_none_far_out_in_a_tail(tmp_path):
+    told = [_tables.p_value(p) for p in (1.0, 0.0432, 0.00123, 0.001, 0.00099, 1e-168, 0.0, np.nan)]
+    assert told == ["1", "0.043", "0.0012", "0.001", *["< 0.001"] * 3, "-"]
+    result = compare({"Bayes": BAYES, "guess": DUMMY}, X, Y, random_state=0)
+    assert (result.pairs()["p"] < 1e-3).all()
+    result.to_html(tmp_path / "page.html")
+    assert "<td>&lt; 0.001</td>" in (tmp_path / "page.html").read_text()
+
+
 @pytest.mark.parametrize("names", [(("a", 1), ("b", 2)), (("a",), "b"), (frozenset("a"), 1)])
 def test_names_may_be_anything_hashable(names, tmp_path):
     plt = pytest.importorskip("matplotlib.pyplot")

@@ -57,7 +57,7 @@ def reason_to_train_alone(run: TrainingRun) -> str | None:
 
 def train_stacked(
     runs: list[TrainingRun],
-    cancelled: Event | None = None,
+    canceled: Event | None = None,
     on_epoch: Callable[[int], None] | None = None,
 ) -> list[bool | BaseException | None]:
     """Run all epochs of many runs, those of one structure together.
@@ -66,7 +66,7 @@ def train_stacked(
     ----------
     runs : list of TrainingRun
         For each of them `reason_to_train_alone` is None.
-    cancelled : threading.Event, optional
+    canceled : threading.Event, optional
         Ends the training when it is set.
     on_epoch : callable(n), optional
         Called when n runs have ended an epoch, from any thread.
@@ -77,7 +77,7 @@ def train_stacked(
         Of each run: whether it stopped before all of its epochs were run, the exception that ended
         it (of a callback, say), or None if there is no other run to train it with.
     """
-    cancelled = cancelled or Event()
+    canceled = canceled or Event()
     outcomes = {}
     alike = defaultdict(list)
     for run in runs:
@@ -89,10 +89,10 @@ def train_stacked(
             logger.info("A net trains alone: there is no other of its structure.")
         else:
             parts = split(group)
-            stacks += [Stack(part, cancelled, on_epoch) for part in parts]
+            stacks += [Stack(part, canceled, on_epoch) for part in parts]
             size = len(parts[0])
             logger.info("%d nets train in %d stacks of up to %d.", len(group), len(parts), size)
-    _train_in_threads(stacks, cancelled)
+    _train_in_threads(stacks, canceled)
     for stack in stacks:
         outcomes.update(stack.outcomes)
     return [outcomes[id(run)] for run in runs]
@@ -168,7 +168,7 @@ def n_worker_threads() -> int:
     return min(joblib.cpu_count(), torch.get_num_threads())
 
 
-def _train_in_threads(stacks, cancelled):
+def _train_in_threads(stacks, canceled):
     """Train stacks, on the host one on each core; never in this thread, which takes interrupts."""
     if not stacks:
         return
@@ -191,7 +191,7 @@ def _train_in_threads(stacks, cancelled):
             while pending:  # a wait without end might not see a signal that another thread gets
                 _, pending = wait(pending, timeout=0.1)
         except BaseException:
-            cancelled.set()
+            canceled.set()
             raise
 
 
@@ -201,7 +201,7 @@ class Stack:
     Parameters
     ----------
     runs : list of TrainingRun
-    cancelled : threading.Event
+    canceled : threading.Event
     on_epoch : callable(n) or None
 
     Attributes
@@ -210,8 +210,8 @@ class Stack:
         Of each run, by its id, what `train_stacked` returns.
     """
 
-    def __init__(self, runs, cancelled, on_epoch=None):
-        self.runs, self.cancelled, self.on_epoch = runs, cancelled, on_epoch
+    def __init__(self, runs, canceled, on_epoch=None):
+        self.runs, self.canceled, self.on_epoch = runs, canceled, on_epoch
         self.device = runs[0].loader.device
         self.outcomes = {}
         self._epochs = {id(run): epochs(run) for run in runs}
@@ -236,7 +236,7 @@ class Stack:
             [run.alpha for run in runs],
             [run.report_factor for run in runs],
         )
-        take_steps = StackedSteps(weights, batches, gradient, self.cancelled)
+        take_steps = StackedSteps(weights, batches, gradient, self.canceled)
         try:
             while len(self._going_on()) == len(runs):
                 self._advance(runs, take_steps())

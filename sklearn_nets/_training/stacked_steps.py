@@ -30,7 +30,7 @@ class StackedSteps:
     weights : StackedWeights
     batches : StackedBatches
     gradient : StackedMLPGradient
-    cancelled : threading.Event
+    canceled : threading.Event
         Ends the training when it is set.
     make_replay : callable(step) -> callable, optional
         As in `CapturedSteps`.
@@ -41,11 +41,11 @@ class StackedSteps:
         weights: StackedWeights,
         batches: StackedBatches,
         gradient: StackedMLPGradient,
-        cancelled: Event,
+        canceled: Event,
         make_replay: Callable | None = None,
     ):
         self.weights, self.batches, self.gradient = weights, batches, gradient
-        self.cancelled, self.make_replay = cancelled, make_replay
+        self.canceled, self.make_replay = canceled, make_replay
         self.can_capture = can_capture(weights)
         self.n_steps, self.key, self.captured = 0, None, None
 
@@ -68,11 +68,11 @@ class StackedSteps:
                 )
         of_steppers = scalars[[member for _, member in steppers]].swapaxes(0, 1)
         if self.captured is not None:
-            return self.captured(orders, of_steppers, self._check_cancelled).tolist()
+            return self.captured(orders, of_steppers, self._check_canceled).tolist()
         index = torch.from_numpy(orders).to(self.batches.device)
         take_step, total = self._make_step(steppers), 0.0
         for step, numbers in enumerate(of_steppers.tolist()):
-            self._check_cancelled()
+            self._check_canceled()
             rows = index[:, step * self.batches.size : (step + 1) * self.batches.size]
             last = step == self.batches.n_steps - 1
             total = total + take_step(rows, numbers, last)
@@ -89,8 +89,8 @@ class StackedSteps:
 
         return take_step
 
-    def _check_cancelled(self):
-        if self.cancelled.is_set():
+    def _check_canceled(self):
+        if self.canceled.is_set():
             raise Cancelled
 
     def _capture(self, steppers, orders, scalars_shape):

@@ -12,7 +12,7 @@ from scipy import stats
 
 from ._ranks import Friedman, bayesian_signed_rank, friedman_test, nemenyi_critical_difference
 from ._statistics import holm
-from ._tables import label
+from ._tables import label, p_value
 
 if TYPE_CHECKING:
     from ._result import Comparison
@@ -219,20 +219,21 @@ class ComparisonAcrossDatasets:
             f"{' and '.join(first)} {verb} the best average rank, {ranks[best]:.2f} over {n} data "
             "sets"
         )
+        friedman = f"Friedman, p {p_value(test.p)}"
         if not test.p < ALPHA:
-            return f"{said}, but the estimators cannot be told apart (Friedman, p {test.p:.3g})."
+            return f"{said}, but the estimators cannot be told apart ({friedman})."
         beaten = [
             name for name in self.names if ranks[name] - ranks[best] > self.critical_difference()
         ]
         distance = self.critical_difference()
         if not beaten:
             return (
-                f"{said}; the estimators differ (Friedman, p {test.p:.3g}), but none is beyond the "
+                f"{said}; the estimators differ ({friedman}), but none is beyond the "
                 f"critical difference of {distance:.2f} from it."
             )
         return (
             f"{said}, and beats {', '.join(map(str, beaten))} (critical difference "
-            f"{distance:.2f}; Friedman, p {test.p:.3g})."
+            f"{distance:.2f}; {friedman})."
         )
 
     def to_html(self, path, *, title: str = "Comparison") -> None:

@@ -17,7 +17,7 @@ from ._findings import baselines
 from ._judgement import SHARED_MODELS
 from ._pictures import check_images
 from ._plots import figures
-from ._tables import describe, digits, interval, label, n_bytes, score, seconds, size
+from ._tables import describe, digits, interval, label, n_bytes, p_value, score, seconds, size
 
 MAX_MATRIX = 25  # classes of a confusion matrix that is shown as a whole
 MAX_CLASSES = 60  # rows of the table of classes
@@ -180,7 +180,7 @@ def _pairs_table(comparison) -> dict:
                 "difference": number(factor * row.difference, "+.3g"),
                 "interval": f"{number(factor * row.low, '+.3g')} to "
                 f"{number(factor * row.high, '+.3g')}",
-                "p": [number(p, ".2g") for p in (row.p, row.p_holm, row.p_mcnemar)],
+                "p": [p_value(p) for p in (row.p, row.p_holm, row.p_mcnemar)],
                 "probabilities": probabilities,
                 "more": "-" if pd.isna(more) or more == 0 else "∞" if np.isinf(more) else
                 f"{more:,.2g}" if more < 100 else f"{float(f'{more:.2g}'):,.0f}",

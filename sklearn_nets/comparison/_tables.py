@@ -54,6 +54,13 @@ def score(value: float, digits: int = 3) -> str:
     return f"{value:,.{digits}f}"
 
 
+def p_value(p: float) -> str:
+    """Two digits; below a thousandth none, since so far out a tail is extrapolated."""
+    if pd.isna(p):
+        return "-"
+    return f"{p:.2g}" if p >= 0.001 else "< 0.001"
+
+
 def folds(comparison) -> str:
     """The design in a few words."""
     n = len(comparison.splits)
