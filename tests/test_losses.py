@@ -29,6 +29,7 @@ from sklearn_nets import (
     MLPClassifier,
     MLPRegressor,
     SegmentationNet,
+    ViTClassifier,
 )
 from sklearn_nets.modules import classification_losses as of_labels
 from sklearn_nets.modules import losses
@@ -369,11 +370,13 @@ GOING_ON = [
     (Autoencoder(2, hidden_layer_sizes=(8,), activation="relu"), {"activation": "tanh"}),
     (EmbeddingNet(2), {"loss": "triplet"}),
     (EmbeddingNet(2, loss="triplet"), {"margin": 3.0}),
+    (EmbeddingNet(2), {"dropout": 0.5}),
+    (ViTClassifier(image_shape=(1, 2, 3)), {"dropout": 0.5}),
 ]
 
 
 @pytest.mark.parametrize(("estimator", "changed"), GOING_ON)
-def test_a_warm_start_goes_on_with_a_changed_loss(estimator, changed):
+def test_a_warm_start_goes_on_with_a_changed_loss_or_dropout(estimator, changed):
     """With the weights so far, as a new net that is given them."""
     rng = np.random.RandomState(0)
     X, y = rng.rand(24, 6), np.arange(24) % 3

@@ -59,6 +59,13 @@ class Head(nn.Linear):
             return super().forward(X.to(self.weight.dtype))
 
 
+def set_dropout(module: nn.Module, p: float) -> None:
+    """Give every dropout of a module another share of values to drop."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = p
+
+
 def pad_to_multiple(X, multiple: int, at_least: int = 1):
     """Pad images with their border pixels, below and to the right, to sides of a multiple.
 

@@ -21,7 +21,7 @@ from .._base.tasks import Task, flatten_column
 from .._utils.array_api import convert_like
 from .._utils.sklearn_compat import Interval, StrOptions, check_is_fitted, fit_context
 from ..modules.embedding_losses import EMBEDDING_LOSSES, pairwise_distances
-from ..modules.layers import Normalize
+from ..modules.layers import Normalize, set_dropout
 from ..modules.resnet import ResidualCNN
 from ..modules.rows import RowEncoder
 
@@ -42,6 +42,9 @@ class EncoderMixin(RowsOrImagesMixin):
         0.0, [Interval(Real, 0, 1, closed="left")],
         "Share of hidden units dropped while training, for rows.",
     )  # fmt: skip
+
+    def _update_module(self, module):
+        set_dropout(module, self.dropout)
 
     def _row_encoder(self, X, weight, n_components):
         features = X.flatten(1)[:, :, None, None]  # the statistics of a channel are of a feature

@@ -92,6 +92,7 @@ class _MemoryMixin(EncoderMixin):
         )
 
     def _update_module(self, module):
+        super()._update_module(module)
         module.temperature, module.n_neighbors = self.temperature, self.n_neighbors
 
     def _batch_size(self, n_samples):

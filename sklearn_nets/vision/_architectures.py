@@ -10,6 +10,7 @@ from .._base.estimator import FITTED
 from .._base.image_nets import ImageInputMixin, check_channels
 from .._base.parameters import POSITIVE, POSITIVE_INT, net_class, parameter
 from .._utils.sklearn_compat import Interval, StrOptions
+from ..modules.layers import set_dropout
 from ..modules.resnet import ResidualCNN
 from ..modules.vit import VisionTransformer
 
@@ -87,3 +88,7 @@ class ViTMixin(ImageInputMixin):
             dropout=self.dropout,
             pool=self.pool,
         )
+
+    def _update_module(self, module):
+        if self.architecture == "small":
+            set_dropout(module, self.dropout)
