@@ -309,6 +309,8 @@ def test_the_result_is_picklable_and_says_what_it_is():
     [
         ({}, TypeError, "must be a dict"),
         ([BAYES], TypeError, "must be a dict"),
+        ({None: BAYES}, TypeError, "name must not be None"),
+        ({np.nan: BAYES}, TypeError, "name must not be nan"),
         ({"a": GaussianNB}, TypeError, r"estimators\['a'\] must be an instance"),
         ({"a": StandardScaler()}, TypeError, "fit and predict"),
     ],

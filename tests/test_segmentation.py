@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, precision_score, recall_score
 from sklearn.model_selection import GridSearchCV, KFold, cross_validate, learning_curve
@@ -53,6 +54,13 @@ def test_class_weight_of_a_warm_start_and_ignored_label_of_partial_fit():
     assert_array_equal(model.classes_, labels[1:])
     with pytest.raises(ValueError, match="'balanced' is not supported by partial_fit"):
         SegmentationNet(class_weight="balanced").partial_fit(scenes.images, scenes.masks)
+
+
+def test_a_class_weight_of_an_unknown_class_says_so():
+    scenes = make_digit_scenes(2, random_state=0)
+    model = SegmentationNet((4, 8), max_iter=1, class_weight={77: 1.0, "seven": 2.0})
+    with pytest.raises(ValueError, match=r"class_weight names \[77, 'seven'\]"):
+        model.fit(scenes.images, scenes.masks)
 
 
 def test_learns_where_digits_are(scenes):
@@ -170,6 +178,14 @@ def test_pixel_classifier_draws_pixels(scenes):
     assert model.set_params(estimator__n_neighbors=3).estimator.n_neighbors == 3
     with pytest.raises(ValueError, match="patch_size must be odd"):
         PixelClassifier(KNeighborsClassifier(), patch_size=4).fit(X, y)
+
+
+def test_pixel_classifier_draws_no_pixels_of_images_without_weight(scenes):
+    X, y = scenes
+    model = PixelClassifier(LogisticRegression(max_iter=2000), max_pixels=500, random_state=0)
+    weighted = clone(model).fit(X, y, sample_weight=np.repeat([2.0, 0.0], 12))
+    alone = clone(model).fit(X[:12], y[:12], sample_weight=np.repeat(2.0, 12))
+    assert_array_equal(weighted.estimator_.coef_, alone.estimator_.coef_)
 
 
 # -------------------------------------------------------------------------- images of several sizes

@@ -224,8 +224,8 @@ def weight_of_classes(class_weight, codes, classes):
         unknown = set(class_weight) - set(classes)
         if unknown:
             raise ValueError(
-                f"class_weight names {sorted(unknown)}, which y does not hold; its classes are "
-                f"{classes}."
+                f"class_weight names {sorted(unknown, key=str)}, which y does not hold; its "
+                f"classes are {classes}."
             )
         factors = check_class_weight([float(class_weight.get(c, 1.0)) for c in classes])
         if not factors.any():

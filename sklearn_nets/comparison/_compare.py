@@ -228,6 +228,8 @@ def _check_estimators(estimators) -> None:
             f"or more, got {estimators!r}."
         )
     for name, estimator in estimators.items():
+        if name is None or name != name:  # pandas takes both for a missing value
+            raise TypeError(f"An estimator's name must not be {name!r}: give it another.")
         if isinstance(estimator, type) or not all(
             hasattr(estimator, method) for method in ("fit", "predict", "get_params")
         ):

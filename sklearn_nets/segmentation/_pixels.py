@@ -106,10 +106,12 @@ class PixelClassifier(SegmenterMixin, MetaEstimatorMixin, BaseEstimator):
         if self.ignore_index is not None:
             labeled = np.flatnonzero(labels != self.ignore_index)
         self.classes_ = mask_classes(labels, self.ignore_index)
+        ends = np.cumsum([mask.size for mask in y])
+        if weight is not None:  # no weight is absence
+            labeled = labeled[weight[np.searchsorted(ends, labeled, side="right")] > 0]
         if self.max_pixels is not None and len(labeled) > self.max_pixels:
             random_state = check_random_state(self.random_state)
             labeled = np.sort(random_state.choice(labeled, self.max_pixels, replace=False))
-        ends = np.cumsum([mask.size for mask in y])
         image = np.searchsorted(ends, labeled, side="right")
         rows = []
         for i in np.unique(image):
