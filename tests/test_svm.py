@@ -18,6 +18,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, make_cl
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
+from threadpoolctl import threadpool_info
 
 from sklearn_nets.svm import LinearSVC, _newton
 from sklearn_nets.svm._newton import squared_hinge
@@ -515,3 +516,19 @@ def test_weights_that_leave_nothing_of_the_penalty_are_scikit_learns():
         ours = LinearSVC(random_state=0).fit(X, y, weight)
         theirs = reference.LinearSVC(random_state=0).fit(X, y, weight)
     assert_array_equal(ours.coef_, theirs.coef_)
+
+
+def test_few_numbers_are_multiplied_by_one_thread(monkeypatch):
+    """Beside a busy process two threads would wait for each other; what is large has all."""
+
+    def numbers():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    seen, solve = [], _newton._solve
+    monkeypatch.setattr(_newton, "_solve", lambda *args: (seen.append(numbers()), solve(*args))[1])
+    before = numbers()
+    LinearSVC().fit(*tall())
+    monkeypatch.setattr(_newton, "SINGLE_THREAD_MULTIPLICATIONS", 0)
+    LinearSVC().fit(*tall())
+    assert seen == [[1] * len(before), before]
+    assert numbers() == before

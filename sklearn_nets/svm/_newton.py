@@ -10,6 +10,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from .._utils.device import blas_threads
+
+# Multiplications for one Hessian below which numpy computes with one thread: beside a busy process
+# two that wait for each other after every product made small fits a hundred times as slow.
+SINGLE_THREAD_MULTIPLICATIONS = 2**26
 MEMORY = 2**27  # float64 values that the classes solved together may keep: 1 GiB
 ROUNDING = 1e-15  # of a matrix, relative to its diagonal
 TOO_WIDE = 1e16  # a value over the geometric mean of its feature, in size
@@ -89,7 +94,9 @@ def squared_hinge(X, Y, c, *, tol: float, max_iter: int):
     """
     xp = np if isinstance(X, np.ndarray) else torch
     n, d = X.shape
-    with np.errstate(all="ignore"):  # the caller checks W for overflow
+    small = xp is np and n * d * min(n, d) < SINGLE_THREAD_MULTIPLICATIONS
+    # the caller checks W for overflow
+    with np.errstate(all="ignore"), blas_threads(1 if small else None):
         if n < d:
             A, n_iter = _solve(xp, _Dual(xp, X), Y, c, tol, max_iter)
             return A @ X, n_iter
