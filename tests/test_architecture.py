@@ -1,8 +1,11 @@
 """The direction of imports, the root of the package, and what type checkers see of it."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,25 @@ def test_private_names_of_scikit_learn_live_in_one_file():
                 if name.split(".")[0] == "sklearn":
                     private = [n for n in name.split(".") if n.startswith("_") and n[:2] != "__"]
                     assert not private, f"{path} imports {name}"
+
+
+def test_every_import_is_a_declared_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    declared = {re.match(r"[\w-]+", line).group().lower() for lines in lists for line in lines}
+    distributions = packages_distributions()
+    imported = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.split(".")[0])
+    imported -= {*sys.stdlib_module_names, "sklearn_nets"}
+    assert {"torch", "scipy", "PIL"} <= imported
+    for name in imported:
+        names = {d.lower().replace("_", "-") for d in distributions[name]}
+        assert names & declared, name
 
 
 @pytest.mark.parametrize("module", ["sklearn_nets", "sklearn_nets._cli.main"])
