@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from sklearn import metrics as reference
 
 from sklearn_nets import metrics
+from sklearn_nets.metrics._labels import count_pairs
 
 
 @pytest.fixture
@@ -92,4 +93,26 @@ def test_bad_weights(masks, several_sizes, weight, message):
 
 def test_unknown_labels_are_named():
     with pytest.raises(ValueError, match=r"Found the labels \[9\]"):
-        metrics.confusion_matrix([0, 9], [0, 0], classes=[0, 1])
+        count_pairs([0, 9], [0, 0], classes=[0, 1])
+
+
+@pytest.mark.parametrize("labels", [None, [3, 0], [0, 1, 2, 3, 7], [2, 1]])
+@pytest.mark.parametrize("normalize", [None, "true", "pred", "all"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_confusion_matrix_takes_what_scikit_learns_takes(masks, labels, normalize, weighted):
+    flat, weight = [m.ravel() for m in masks], np.random.RandomState(1).uniform(size=masks[0].size)
+    options = {"labels": labels, "normalize": normalize}
+    options["sample_weight"] = weight if weighted else None
+    expected = reference.confusion_matrix(*flat, **options)
+    assert_allclose(metrics.confusion_matrix(*flat, **options), expected)
+    names = np.array(["d", "c", "b", "a", *"efgh"])
+    flat, options["labels"] = names[flat], None if labels is None else names[labels]
+    expected = reference.confusion_matrix(*flat, **options)
+    assert_allclose(metrics.confusion_matrix(*flat, **options), expected)
+
+
+def test_a_confusion_matrix_of_bad_options(masks):
+    with pytest.raises(ValueError, match=r"among labels=\[7\]"):
+        metrics.confusion_matrix(*masks, labels=[7])
+    with pytest.raises(ValueError, match="normalize must be 'true'"):
+        metrics.confusion_matrix(*masks, normalize="rows")

@@ -1,5 +1,6 @@
 """The private names of scikit-learn that this package leans on, imported here and nowhere else."""
 
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from sklearn.base import _fit_context as fit_context
@@ -18,18 +19,19 @@ def get_weights(distances, weights):
     return _get_weights(distances, weights)
 
 
-def mirror(module: str, own: list[type]):
+def mirror(module: str, own: list[Callable], instances: Sequence[str] = ()):
     """`__getattr__`, `__dir__` and `__all__` of a module that mirrors one of scikit-learn's.
 
-    The module's own classes stand in the place of scikit-learn's; every other public name is
-    scikit-learn's, so that an import line of several names works with the package changed. The
-    notebook's box of an own class links to the page of the class whose place it takes, if any.
+    The module's own classes, functions and named instances stand in the place of scikit-learn's;
+    every other public name is scikit-learn's, so that an import line of several names works with
+    the package changed.
+    The notebook's box of an own class links to the page of the class whose place it takes, if any.
     """
     reference = import_module(f"sklearn.{module}")
-    names = [cls.__name__ for cls in own]
+    names = [cls.__name__ for cls in own] + list(instances)
     names += [name for name in reference.__all__ if name not in names]
     for cls in own:
-        if not hasattr(reference, cls.__name__):
+        if not (isinstance(cls, type) and hasattr(reference, cls.__name__)):
             continue
         cls._doc_link_module = "sklearn_nets"
         cls._doc_link_url_param_generator = lambda self: {

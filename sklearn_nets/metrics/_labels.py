@@ -18,20 +18,27 @@ __all__ = [
 ]
 
 
-def confusion_matrix(y_true, y_pred, *, classes=None, ignore_index=None, sample_weight=None):
+def confusion_matrix(
+    y_true, y_pred, *, labels=None, sample_weight=None, normalize=None, ignore_index=None
+):
     """Count pairs of true and predicted labels, of samples or of pixels.
+
+    Of labels of samples it is :func:`sklearn.metrics.confusion_matrix`.
 
     Parameters
     ----------
     y_true, y_pred : array-like or torch.Tensor of equal shape
         Labels, shape (n_samples,), or masks, shape (n_samples, height, width); also lists of masks
         of several sizes.
-    classes : array-like of shape (n_classes,), default=None
-        The classes, sorted; by default those that occur.
-    ignore_index : label, default=None
-        Entries of `y_true` with this label are left out.
+    labels : array-like of shape (n_classes,), default=None
+        The classes of rows and columns, in this order, by default all that occur, sorted; pairs
+        with another are left out.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of every entry of a sample.
+    normalize : {'true', 'pred', 'all'}, default=None
+        Divide by the sums of the rows (true classes), of the columns, or of all; 0/0 is 0.
+    ignore_index : label, default=None
+        Entries of `y_true` with this label are left out.
 
     Returns
     -------
@@ -41,8 +48,9 @@ def confusion_matrix(y_true, y_pred, *, classes=None, ignore_index=None, sample_
     Raises
     ------
     ValueError
-        If the shapes differ, nothing is left to judge, a label is not among `classes`, or weights
-        are not one number for each sample, not negative, not all of them zero.
+        If the shapes differ, nothing is left to judge, no true label is among `labels`, `normalize`
+        is another, or weights are not one number for each sample, not negative, not all of them
+        zero.
 
     Examples
     --------
@@ -51,8 +59,33 @@ def confusion_matrix(y_true, y_pred, *, classes=None, ignore_index=None, sample_
     array([[1, 1],
            [0, 2]])
     """
+    if normalize not in (None, "true", "pred", "all"):
+        raise ValueError(f"normalize must be 'true', 'pred', 'all' or None, got {normalize!r}.")
+    counts, classes = count_pairs(
+        y_true, y_pred, ignore_index=ignore_index, sample_weight=sample_weight
+    )
+    if labels is not None:
+        labels = np.asarray(labels)
+        at = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+        at = np.where(classes[at] == labels, at, len(classes))  # of what does not occur: zeros
+        counts = np.pad(counts, (0, 1))
+        if not counts[at].any():
+            raise ValueError(f"No label of y_true is among labels={labels.tolist()}.")
+        counts = counts[np.ix_(at, at)]
+    if normalize is None:
+        return counts
+    axis = {"true": 1, "pred": 0, "all": None}[normalize]
+    total = counts.sum(axis=axis, keepdims=True)
+    return np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
+
+
+def count_pairs(y_true, y_pred, *, classes=None, ignore_index=None, sample_weight=None):
+    """The confusion matrix, and its classes: those that occur, or `classes`, sorted, and no other.
+
+    Parameters are those of `confusion_matrix`.
+    """
     if is_ragged(y_true):
-        return _sum_of_images(y_true, y_pred, classes, ignore_index, sample_weight)
+        return _of_several_sizes(y_true, y_pred, classes, ignore_index, sample_weight)
     y_true, y_pred = np.asarray(to_numpy(y_true)), np.asarray(to_numpy(y_pred))
     if y_true.shape != y_pred.shape:
         raise ValueError(
@@ -75,10 +108,10 @@ def confusion_matrix(y_true, y_pred, *, classes=None, ignore_index=None, sample_
     counts = np.bincount(
         pairs, None if weight is None else weight.ravel(), minlength=len(classes) ** 2
     )
-    return counts.reshape(len(classes), -1)
+    return counts.reshape(len(classes), -1), classes
 
 
-def _sum_of_images(y_true, y_pred, classes, ignore_index, sample_weight):
+def _of_several_sizes(y_true, y_pred, classes, ignore_index, sample_weight):
     """The confusion matrix of masks of several sizes."""
     if len(y_true) != len(y_pred):
         raise ValueError(f"Expected {len(y_true)} predicted masks, got {len(y_pred)}.")
@@ -94,7 +127,7 @@ def _sum_of_images(y_true, y_pred, classes, ignore_index, sample_weight):
     weight = validate_weight(sample_weight, len(y_true))
     if weight is not None:
         weight = np.repeat(weight, [len(true) for true, _ in pairs])
-    return confusion_matrix(
+    return count_pairs(
         *map(np.concatenate, zip(*pairs)), classes=classes, ignore_index=ignore_index,
         sample_weight=weight,
     )  # fmt: skip

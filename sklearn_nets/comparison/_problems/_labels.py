@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...metrics import confusion_matrix
+from ...metrics._labels import count_pairs
 from .._bootstrap import bca_interval, bootstrap_sums
 from ._base import Problem, interval_columns
 
@@ -103,7 +103,7 @@ class LabelProblem(Problem):
 
     def confusion(self, evidence):
         if "confusion" not in evidence._kept:
-            evidence._kept["confusion"] = confusion_matrix(
+            evidence._kept["confusion"], _ = count_pairs(
                 evidence.y,
                 evidence.answer.predicted,
                 classes=self.classes,
