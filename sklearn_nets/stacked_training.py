@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import joblib
-from joblib.parallel import ParallelBackendBase, get_active_backend
+from joblib.parallel import (
+    FallbackToBackend,
+    ParallelBackendBase,
+    SequentialBackend,
+    get_active_backend,
+)
 
 from ._training.admission import StackedTraining
 from ._training.rendezvous import Rendezvous
@@ -48,7 +53,14 @@ def stacked(progress: bool = False) -> Iterator[None]:
     Times of single fits (``mean_fit_time``, the page of `compare`) count the wait for the others. A
     fit must not wait for a lock that another fit holds while it trains. Functions of scikit-learn
     that ask joblib in how many pieces to cut their work (`pairwise_distances`, forests) cut it into
-    many small ones.
+    many small ones. Results of a generator (``return_as="generator"``) come one after the other,
+    without stacks.
+
+    Candidates that are alike, say of a parameter that has no effect, may differ by rounding, and so
+    their ranks. With ``random_state=None`` the fits draw from numpy's global generator in another
+    order. A step that changes its X in place changes that of fits that wait for training: let it
+    copy. What else belongs to the process (the working directory, environment variables) must not
+    change during a fit.
 
     Examples
     --------
@@ -81,14 +93,19 @@ class StackedBackend(ParallelBackendBase):
     ----------
     rendezvous : Rendezvous
     nesting_level : int
+    parallel : joblib.Parallel, optional
+        The one that it belongs to: joblib gives the same backend to all of a thread, also to one
+        that is called while another one is not over.
     """
 
     uses_threads = True
     supports_sharedmem = True
+    supports_return_generator = True  # one after the other
+    tasks_wait_for_each_other = True
 
-    def __init__(self, rendezvous, nesting_level=0):
+    def __init__(self, rendezvous, nesting_level=0, parallel=None):
         super().__init__(nesting_level=nesting_level)
-        self.rendezvous, self.call = rendezvous, None
+        self.rendezvous, self.call, self.parallel = rendezvous, None, parallel
 
     def effective_n_jobs(self, n_jobs):
         """In as many pieces is work to be cut: every net can be one."""
@@ -99,7 +116,10 @@ class StackedBackend(ParallelBackendBase):
     def configure(self, n_jobs=1, parallel=None, **kwargs):
         """Begin a call; `n_jobs` of its tasks compute at a time while no net is trained."""
         pieces = self.effective_n_jobs(n_jobs)
-        self.parallel = parallel
+        if parallel.return_generator or not self.rendezvous.is_here():
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        if parallel is not self.parallel:
+            raise FallbackToBackend(StackedBackend(self.rendezvous, self.nesting_level, parallel))
         self.n_jobs = n_jobs if n_jobs > 0 else max(1, joblib.cpu_count() + 1 + n_jobs)
         self.call = self.rendezvous.begin_call(self.n_jobs)
         return pieces

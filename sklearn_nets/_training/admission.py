@@ -33,9 +33,12 @@ class StackedTraining:
     def _forget(self):
         self._shared, self._held, self._budget = SharedTensors(), 0, None
 
-    def admit(self, run: TrainingRun) -> bool:
-        """Whether a run is to wait for others; its data becomes one with that of others."""
-        reason = reason_to_train_alone(run)
+    def admit(self, run: TrainingRun, reason: str | None = None) -> bool:
+        """Whether a run is to wait for others; its data becomes one with that of others.
+
+        Not if there is a reason against it.
+        """
+        reason = reason or reason_to_train_alone(run)
         if reason is not None:
             logger.info("A net trains alone: %s.", reason)
             return False

@@ -9,6 +9,7 @@ import torch
 from .._utils.array_api import stays_sparse
 from .._utils.device import free_memory
 from .._utils.sklearn_compat import check_optimize_result
+from .abandoned import raise_if_abandoned
 from .loader import SparseData, StreamedData
 from .run import TrainingRun
 from .stopping import end_interrupted
@@ -62,6 +63,7 @@ class Objective:
         return float(loss), gradient
 
     def __call__(self, theta):
+        raise_if_abandoned()
         self.load(theta)
         return self.evaluate()
 

@@ -13,6 +13,7 @@ from skorch.callbacks import Callback
 
 from .._utils.random import draws_from_default
 from ..modules.augment import Augmentation
+from .abandoned import raise_if_abandoned
 from .cuda_graph import MIN_STEPS_TO_CAPTURE, CUDAGraphEpoch, can_capture
 from .run import TrainingRun
 from .stopping import end_interrupted
@@ -107,6 +108,7 @@ def epochs(run: TrainingRun) -> Generator[None, float, bool]:
     """
     net, datasets = run.net, {"dataset_train": run.loader, "dataset_valid": None}
     while run.epoch < run.max_epochs:
+        raise_if_abandoned()
         net.notify("on_epoch_begin", **datasets)
         if not net.module_.training:
             net.module_.train()
@@ -127,6 +129,7 @@ def _run_epoch(run):
     total, gradient, step = 0.0, run.gradient, run.optimizer.fused_step
     scalars = run.next_scalars(len(run.loader)).tolist()
     for batch, scalar in zip(run.loader, scalars, strict=True):
+        raise_if_abandoned()
         total += gradient(*batch)
         step(scalar)
     return total
@@ -135,6 +138,7 @@ def _run_epoch(run):
 def _run_epoch_with_callbacks(run):
     net, total = run.net, 0.0
     for X, y, weight in run.loader:
+        raise_if_abandoned()
         batch_kwargs = {"batch": (X, y), "training": True}
         net.notify("on_batch_begin", **batch_kwargs)
         with torch.no_grad():

@@ -11,19 +11,18 @@ can go on, it trains the runs that wait, and wakes their threads.
 
 from __future__ import annotations
 
+import contextvars
+import os
+import sys
 import threading
 import warnings
 from collections import deque
 from collections.abc import Callable
 
+from .abandoned import Abandoned
+from .abandoned import here as _here
 from .admission import StackedTraining
 from .run import TrainingRun
-
-_here = threading.local()  # `member`: what this thread is to a rendezvous
-
-
-class Abandoned(BaseException):
-    """Ends a task whose result nobody waits for; not an Exception, which `fit`s may catch."""
 
 
 class Task:
@@ -34,11 +33,13 @@ class Task:
     call : Call
     function : callable()
     callback : callable(result)
-        Called in the task's thread at its end.
+        Called once, by whoever takes the result: it may go on with an iterator of the user's, which
+        no other thread is to be in, let alone wait in.
     """
 
     def __init__(self, call, function, callback):
         self.call, self.function, self.callback = call, function, callback
+        self.context = contextvars.copy_context()  # numpy.errstate, and what else belongs to it
         self.done, self.result, self.error = False, None, None
 
     def run(self):
@@ -46,11 +47,19 @@ class Task:
         try:
             if self.call.is_aborted():
                 raise Abandoned
-            self.result = self.function()
-            self.callback(self.result)
+            self.result = self.context.run(self.function)
         except BaseException as error:
             self.error = error
-        self.function = self.callback = None
+        self.function = self.context = None
+
+    def take(self):
+        """What the function returned, or raise what it raised."""
+        callback, self.callback = self.callback, None
+        if self.error is not None:
+            raise self.error
+        if callback is not None:
+            callback(self.result)
+        return self.result
 
 
 class Call:
@@ -96,6 +105,7 @@ class Rendezvous:
 
     def __init__(self, training: StackedTraining, max_threads: int):
         self._training, self._max_threads = training, max_threads
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._calls: list[Call] = []
         self._ready: deque[Member] = deque()  # could go on
@@ -103,7 +113,11 @@ class Rendezvous:
         self._asking: dict[Member, Task] = {}  # for the result of a task
         self._n_active = self._n_threads = 0
         self._wake_driver = threading.Event()
-        self._warnings = WarningState()
+        self._state = ProcessState()
+
+    def is_here(self) -> bool:
+        """Whether this is its process: in a fork of it none of its threads goes on."""
+        return self._process == os.getpid()
 
     # ---------------------------------------------------------------- for the thread that calls
     def begin_call(self, n_jobs: int) -> Call:
@@ -119,6 +133,8 @@ class Rendezvous:
         with self._lock:
             if call in self._calls:
                 self._calls.remove(call)
+        if not self._calls and getattr(_here, "member", None) is None:
+            self._state.restore()
 
     def submit(self, call: Call, function: Callable, callback: Callable) -> Task:
         """Hand in a task, to be started when there is time."""
@@ -134,9 +150,7 @@ class Rendezvous:
             self._drive(lambda: task.done)
         else:
             self._ask(member, task)
-        if task.error is not None:
-            raise task.error
-        return task.result
+        return task.take()
 
     def abort(self, call: Call) -> None:
         """Give up what is left of a call: threads that wait for training end, no task begins.
@@ -177,7 +191,10 @@ class Rendezvous:
         with self._lock:
             if member.call.is_aborted():
                 raise Abandoned
-            if not self._training.admit(run):
+            reason = None
+            if listens(run) and ProcessState() != self._state:  # it would warn and print elsewhere
+                reason = "its fit has filters of warnings, or prints to a place, of its own"
+            if not self._training.admit(run, reason):
                 return None
             member.run = run
             self._waiting.append(member)
@@ -190,7 +207,9 @@ class Rendezvous:
     # ------------------------------------------------------------------------------- scheduling
     def _drive(self, is_done):
         """Keep all threads going, and train what waits, until something is done."""
-        self._warnings = WarningState()
+        with self._lock:
+            if not self._n_active:  # else a thread, going on since the last result, has set its own
+                self._state = ProcessState()
         try:
             while True:
                 with self._lock:
@@ -206,10 +225,12 @@ class Rendezvous:
                 else:
                     self._wake_driver.wait(1.0)  # a signal that another thread gets is seen then
         finally:
-            self._warnings.restore()
+            with self._lock:
+                if not self._n_active:
+                    self._state.restore()
 
     def _train(self, members):
-        self._warnings.restore()
+        self._state.restore()
         outcomes = [Abandoned()] * len(members)  # after an interrupt
         try:
             outcomes = self._training.train([member.run for member in members])
@@ -242,8 +263,8 @@ class Rendezvous:
 
     def _pause(self, member):
         """Let other threads go on until this one may."""
-        state = WarningState()
-        self._warnings.restore()
+        state = ProcessState()
+        self._state.restore()
         with self._lock:
             self._n_active -= 1
             self._start()
@@ -321,25 +342,49 @@ class Rendezvous:
                 self._wake_driver.set()
 
 
-class WarningState:
-    """Filters and display of warnings, which belong to the process, as a thread left them.
+class ProcessState:
+    """Warnings' filters and display, and where prints go, as a thread left them.
 
-    `warnings.catch_warnings` puts back what it found; where its block is left for another thread,
-    that thread must not find, nor put back, what is in it.
+    They belong to the process. `warnings.catch_warnings` and `contextlib.redirect_stdout` put back
+    what they found; where their block is left for another thread, that thread must not find, nor
+    put back, what is in it.
     """
 
-    NAMES = ("filters", "showwarning", "_showwarnmsg_impl")
+    NAMES = (
+        *((warnings, name) for name in ("filters", "showwarning", "_showwarnmsg_impl")),
+        (sys, "stdout"),
+        (sys, "stderr"),
+    )
 
     def __init__(self):
-        self.values = {n: getattr(warnings, n) for n in self.NAMES if hasattr(warnings, n)}
+        self.values = {(o, n): getattr(o, n) for o, n in self.NAMES if hasattr(o, n)}
+
+    def __eq__(self, other):
+        return self._comparable() == other._comparable()
+
+    def _comparable(self):
+        # scikit-learn builds the filters of a task anew: without doubles, of compiled patterns
+        key = warnings, "filters"
+        filters = [tuple(getattr(part, "pattern", part) for part in f) for f in self.values[key]]
+        return {**self.values, key: list(dict.fromkeys(filters))}
 
     def restore(self):
         """Put them back."""
-        for name, value in self.values.items():
-            setattr(warnings, name, value)
+        before, changed = ProcessState().values, False
+        for (owner, name), value in self.values.items():
+            changed |= owner is warnings and before[owner, name] is not value
+            setattr(owner, name, value)
+        if changed:
+            with warnings.catch_warnings():  # makes Python forget what other filters have shown
+                pass
+
+
+def listens(run: TrainingRun) -> bool:
+    """Whether a run calls what is not of this package, or prints."""
+    return run.verbose or any(name != "epoch_timer" for name, _ in run.net.callbacks_)
 
 
 def current_rendezvous() -> Rendezvous | None:
     """The rendezvous that this thread is a member of."""
     member = getattr(_here, "member", None)
-    return None if member is None else member.rendezvous
+    return member.rendezvous if member is not None and member.rendezvous.is_here() else None

@@ -13,9 +13,12 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from contextvars import copy_context
 from threading import Event
 
 import joblib
+import numpy as np
 import torch
 from sklearn import config_context, get_config
 
@@ -52,6 +55,9 @@ def reason_to_train_alone(run: TrainingRun) -> str | None:
         return "it augments its batches, or computes in mixed precision"
     if type(run.optimizer) not in (Adam, SGD):
         return "its optimizer is not of this package"
+    trained = [id(p) for group in run.optimizer.param_groups for p in group["params"]]
+    if len(run.optimizer.param_groups) > 1 or trained != list(map(id, run.module.parameters())):
+        return "not all of its weights are trained, or not all alike"
     return None
 
 
@@ -175,7 +181,8 @@ def _train_in_threads(stacks, canceled):
     config = get_config()
 
     def train(stack):
-        with config_context(**config):
+        # its own limit too, under which the shorter ones of a validation set end
+        with config_context(**config), threads(limit):
             stack.train()
 
     n_threads = min(len(stacks), n_worker_threads())
@@ -187,12 +194,18 @@ def _train_in_threads(stacks, canceled):
     limit = max(1, min(wanted) // n_threads)
     with threads(limit), blas_threads(limit), ThreadPoolExecutor(n_threads) as pool:
         try:
-            pending = {pool.submit(train, stack) for stack in stacks}
+            pending = set()
+            with suppress(RuntimeError):  # the system gives no more threads
+                for stack in stacks:
+                    pending.add(pool.submit(copy_context().run, train, stack))
             while pending:  # a wait without end might not see a signal that another thread gets
                 _, pending = wait(pending, timeout=0.1)
         except BaseException:
             canceled.set()
             raise
+    for stack in stacks:
+        if stack.outcomes.keys() != {id(run) for run in stack.runs}:  # no thread took it
+            train(stack)
 
 
 class Stack:
@@ -214,6 +227,7 @@ class Stack:
         self.runs, self.canceled, self.on_epoch = runs, canceled, on_epoch
         self.device = runs[0].loader.device
         self.outcomes = {}
+        self._scalars = {}
         self._epochs = {id(run): epochs(run) for run in runs}
 
     def train(self) -> None:
@@ -238,8 +252,8 @@ class Stack:
         )
         take_steps = StackedSteps(weights, batches, gradient, self.canceled)
         try:
-            while len(self._going_on()) == len(runs):
-                self._advance(runs, take_steps())
+            while (scalars := self._next_scalars(runs)) is not None:
+                self._advance(runs, take_steps(scalars))
         finally:
             batches.release()
             for run in runs:
@@ -256,6 +270,18 @@ class Stack:
                 self.outcomes[id(run)] = error
         if losses is not None and self.on_epoch is not None:
             self.on_epoch(len(runs))
+
+    def _next_scalars(self, runs):
+        """What the steps of the next epoch take of each run; None if not all of them go on."""
+        for run in self._going_on():
+            if id(run) not in self._scalars:  # of an epoch that another run did not begin
+                try:
+                    self._scalars[id(run)] = run.next_scalars(len(run.loader))
+                except BaseException as error:  # a rate that overflows
+                    self.outcomes[id(run)] = error
+        if len(self._going_on()) < len(runs):
+            return None
+        return np.stack([self._scalars.pop(id(run)) for run in runs])
 
     def _going_on(self):
         return [run for run in self.runs if id(run) not in self.outcomes]

@@ -50,9 +50,8 @@ class StackedSteps:
         self.n_steps, self.key, self.captured = 0, None, None
 
     @torch.no_grad()
-    def __call__(self) -> list[float]:
-        """Take the steps of the next epoch."""
-        scalars = np.stack([run.next_scalars(self.batches.n_steps) for run in self.weights.runs])
+    def __call__(self, scalars: np.ndarray) -> list[float]:
+        """Take the steps of the next epoch with scalars of shape (n_nets, n_steps, n_scalars)."""
         steppers = self.weights.steppers(scalars)
         orders = self.batches.next_orders()
         self.n_steps += self.batches.n_steps

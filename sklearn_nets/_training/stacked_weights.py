@@ -97,12 +97,16 @@ class StackedWeights:
         """
         groups = defaultdict(list)
         for i, run in enumerate(self.runs):
-            groups[(*_hyperparameters(run.optimizer), scalars[i].tobytes())].append(i)
-        return [(self._optimizer(tuple(members)), members[0]) for members in groups.values()]
+            groups[_hyperparameters(run.optimizer), scalars[i].tobytes()].append(i)
+        return [
+            (self._optimizer(tuple(members), hyperparameters), members[0])
+            for (hyperparameters, _), members in groups.items()
+        ]
 
-    def _optimizer(self, members):
+    def _optimizer(self, members, hyperparameters):
         """One optimizer over the weights of some nets."""
-        if members not in self._groups:
+        key = members, hyperparameters  # which a callback may change
+        if key not in self._groups:
             own = self.runs[members[0]].optimizer
             (group,) = own.param_groups
             whole = len(members) == len(self.runs)
@@ -122,8 +126,8 @@ class StackedWeights:
             for p, states in states_of.items():
                 optimizer.state[p].update(states)
             optimizer._lists = None
-            self._groups[members] = optimizer
-        return self._groups[members]
+            self._groups[key] = optimizer
+        return self._groups[key]
 
 
 def largest_shapes(parameters) -> list[tuple[int, ...]]:

@@ -171,7 +171,9 @@ def _run_in_processes(work: Work, show, n_jobs):
     ]
     n_done, failed_fold = defaultdict(int), {}
     # as they come, where the backend can: not if nets wait for each other (`stacked`), or for dask
-    one_by_one = get_active_backend()[0].supports_return_generator
+    backend = get_active_backend()[0]
+    together = getattr(backend, "tasks_wait_for_each_other", False)
+    one_by_one = backend.supports_return_generator and not together
     return_as = "generator_unordered" if one_by_one else "list"
     for name, fold, result in Parallel(n_jobs=n_jobs, return_as=return_as)(tasks):
         if isinstance(result, Exception):
