@@ -212,6 +212,9 @@ GRIDS = {
     "epochs": ({"max_iter": [2, 5]}, {}),
     "patience": ({"n_iter_no_change": [1, 3]}, {"early_stopping": True, "max_iter": 30}),
     "solvers": ({"solver": ["adam", "sgd", "lbfgs"]}, {}),
+    "epsilon": ({"epsilon": [1e-8, 1e-2]}, {}),
+    "activations": ({"activation": ["relu", "tanh", "identity"]}, {}),
+    "batches of two sizes": ({"batch_size": [68, 96]}, {}),  # three of either
     "sizes": ({"hidden_layer_sizes": [4, 9, (5, 3)]}, {}),
     "balanced or not": ({"class_weight": ["balanced", None]}, {}),
 }  # fmt: skip
