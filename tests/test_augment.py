@@ -106,6 +106,52 @@ def test_zoom_takes_masks_along(device):
     assert means.std() > 0.01
 
 
+@pytest.mark.parametrize("kind", [RandomFlipShift, RandomZoom])
+def test_as_many_are_mirrored_as_was_asked(kind):
+    X = torch.arange(6.0).view(1, 1, 2, 3).repeat(4000, 1, 1, 1)
+    settings = {"shift": 0} if kind is RandomFlipShift else {"scale": (1, 1), "jitter": 0.0}
+    generator = torch.Generator().manual_seed(0)
+    X_new, _ = kind(hflip=0.3, **settings)(X, torch.zeros(len(X)), generator)
+    mirrored = X_new[:, 0, 0, 0] > X_new[:, 0, 0, 2]
+    assert_allclose(X_new[mirrored], X[mirrored].flip(3), atol=1e-4)
+    assert_allclose(X_new[~mirrored], X[~mirrored], atol=1e-4)
+    assert_allclose(mirrored.double().mean(), 0.3, atol=0.03)  # four standard errors
+    if kind is RandomZoom:
+        X_new, _ = RandomZoom(vflip=0.2, **settings)(X, torch.zeros(len(X)), generator)
+        upside_down = X_new[:, 0, 0, 0] > X_new[:, 0, 1, 0]
+        assert_allclose(X_new[upside_down], X[upside_down].flip(2), atol=1e-4)
+        assert_allclose(upside_down.double().mean(), 0.2, atol=0.026)
+
+
+def test_zoom_changes_as_much_as_it_says():
+    """Sizes by the factors of `scale`, alike in logarithms; places all over the image."""
+    y = torch.tensor([[[19.5, 19.5, 20.5, 20.5, 0.0]]], dtype=torch.float64).repeat(4000, 1, 1)
+    X, generator = torch.zeros(len(y), 1, 40, 40), torch.Generator().manual_seed(0)
+    _, y_new = RandomZoom(scale=(0.5, 1.5), jitter=0.0)(X, y, generator)
+    y_new = y_new[y_new[:, 0, 4] == 0, 0]
+    sides = (y_new[:, 2:4] - y_new[:, :2]).log()
+    assert_allclose(sides[:, 0], sides[:, 1], atol=1e-4)
+    assert_allclose([sides.min(), sides.max()], np.log([0.5, 1.5]), atol=0.005)
+    assert_allclose(sides.mean(), np.log(0.75) / 2, atol=0.02)
+    small, places = sides[:, 0] < np.log(0.6), (y_new[:, :2] + y_new[:, 2:4]) / 2
+    assert_allclose(places[small].amin(0), 10, atol=2.5)  # the image, half as large, is inside
+    assert_allclose(places[small].amax(0), 30, atol=2.5)
+    assert abs(np.corrcoef(places[small].T)[0, 1]) < 0.2  # rows and columns on their own
+
+
+def test_jitter_changes_as_much_as_it_says():
+    """Brightness by up to 0.3 deviations, contrast by up to 0.3, and 0.1 for each channel."""
+    generator = torch.Generator().manual_seed(0)
+    X = 5 + 2 * torch.randn(4000, 3, 6, 6, generator=generator, dtype=torch.float64)
+    X_new, _ = RandomZoom(scale=(1, 1), jitter=0.3)(X, torch.zeros(len(X)), generator)
+    brightness = (X_new.mean((1, 2, 3)) - X.mean((1, 2, 3))) / X.std((1, 2, 3), correction=0)
+    assert_allclose([brightness.min(), brightness.max()], [-0.3, 0.3], atol=0.02)
+    contrast = (X_new.std((2, 3)) / X.std((2, 3))).log()
+    assert_allclose([contrast.min(), contrast.max()], [-0.4, 0.4], atol=0.02)
+    apart = contrast - contrast.mean(1, keepdim=True)
+    assert_allclose(apart.abs().max(), 0.2 * 2 / 3, atol=0.01)  # one at 0.1, two at -0.1
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32, torch.float64])
 @pytest.mark.parametrize("boxes", [torch.float32, torch.float64])
 @pytest.mark.parametrize("augment", [RandomFlipShift(1.0, 0), RandomZoom(1.0, (0.5, 0.5), 0.0)])
