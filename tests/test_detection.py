@@ -5,6 +5,7 @@ import pickle
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,13 @@ from skorch.callbacks import EarlyStopping
 from small_boxes import assert_same_boxes, detector, squares
 
 from sklearn_nets import DetectionNet, RandomFlipShift, RandomZoom
-from sklearn_nets._base.boxes import object_crops
+from sklearn_nets._base.boxes import (
+    Detection,
+    box_classes,
+    object_crops,
+    typical_side,
+    validate_boxes,
+)
 from sklearn_nets.metrics import get_scorer, mean_average_precision_score
 from sklearn_nets.modules.torchvision_detectors import TorchvisionDetector
 
@@ -139,6 +146,12 @@ def test_goes_through_scikit_learn(data):
     )
     half = detector().fit(X[20:], y[20:])
     assert out["test_map_50"][0] == half.score(X[:20], y[:20])
+    weight = np.arange(20) % 3
+    for name, scorer in scoring.items():
+        thresholds = {"iou_threshold": 0.5} if name == "map_50" else {}
+        assert scorer(half, X[:20], y[:20], sample_weight=weight) == mean_average_precision_score(
+            y[:20], half.predict(X[:20]), sample_weight=weight, **thresholds
+        )
     assert out["test_map"][0] == mean_average_precision_score(y[:20], half.predict(X[:20]))
     grid = {"channels": [(8, 8), (8, 16)], "learning_rate_init": [1e-3, 1e-2]}
     search = GridSearchCV(detector(max_iter=1), grid, cv=2, error_score="raise").fit(X, y)
@@ -209,6 +222,30 @@ def test_validation_set_early_stopping_and_partial_fit(data):
         model.partial_fit(X[:2], [y[0], {"boxes": [[0, 0, 4, 4]], "labels": [9]}])
     with pytest.raises(ValueError, match="'balanced' is not supported by partial_fit"):
         detector(class_weight="balanced").partial_fit(X, y)
+
+
+def test_a_validation_set_is_scored_as_what_is_predicted_of_it():
+    """Images that are wider than high, boxes that reach out of them, and weights."""
+    y = [{"boxes": [[30, 2, 38, 10], [2, 1, 9, 12]], "labels": ["a", "b"]}] * 2
+    true = validate_boxes(None, y, [(20, 40), (16, 40)])
+    task = Detection(box_classes(true), stride=4, n_boxes=3, score_threshold=0, nms_threshold=0.5)
+    found = np.zeros((2, 3, 6))
+    found[..., :5] = [[30, 2, 44, 10, 0], [-4, 1, 9, 12, 1], [41, 2, 44, 10, 0]]
+    found[..., 5] = [[0.9, 0.8, 0.95], [0.9, 0.0, 0.0]]
+    images = np.zeros((2, 3, 20, 40))
+    answers = [task.decode(torch.from_numpy(found[i : i + 1]), images[:1])[0] for i in (0, 1)]
+    for weight in (None, [1, 0], [1, 3]):
+        expected = task.score(y, answers, weight)
+        assert task.score_encoded(task.encode(true), found, weight) == expected
+    assert task.score_encoded(task.encode(true), found, [1, 0]) == 1
+    assert expected < 1
+
+
+def test_the_typical_side_is_the_root_of_the_area():
+    boxes = [[0, 0, 4, 9], [0, 0, 16, 1], [0, 0, 25, 4], [5, 5, 6, 21], [0, 0, 50, 50]]
+    image = {"boxes": boxes, "labels": ["a", "b", "a", "b", "a"]}
+    y = validate_boxes(None, [image, NO_BOXES], [(60, 60)] * 2)
+    assert typical_side(y) == (6, 4)  # sides 6, 4, 10, 4 and 50
 
 
 def test_callbacks_of_skorch_and_of_scikit_learn_hear_its_epochs(data, capsys):
@@ -321,6 +358,16 @@ def test_bad_boxes_are_named(case):
     for target in ([y[0], bad, y[2]], np.array([y[0], bad, y[2]], dtype=object)):
         with pytest.raises(ValueError, match=message):
             detector().fit(X, target)
+
+
+def test_boxes_reach_as_far_as_their_own_side_of_the_image():
+    """Of an image that is wider than high."""
+    for box, fits in (
+        ([10, 2, 40, 20], True), ([10, 2, 41, 20], False), ([10, 2, 40, 21], False),
+        ([10, -1, 40, 20], False),
+    ):  # fmt: skip
+        with nullcontext() if fits else pytest.raises(ValueError, match="height 20 and width 40"):
+            validate_boxes(None, [{"boxes": [box], "labels": [0]}], [(20, 40)])
 
 
 def test_what_is_no_list_of_boxes():
