@@ -28,6 +28,7 @@ from sklearn_nets import (
 from sklearn_nets._base.masks import encode_masks, mask_classes
 from sklearn_nets._training.stopping import Progress
 from sklearn_nets._utils.array_api import concatenate, to_tensor
+from sklearn_nets._utils.validation import fingerprint
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X, Y = load_digits(return_X_y=True)
@@ -151,6 +152,20 @@ def test_a_score_that_is_nan_is_no_improvement():
     for _ in range(2):
         assert not progress.update(np.nan, np.nan, tol=1e-4)
     assert (progress.best_score, progress.no_improvement) == (0.5, 2)
+
+
+def test_other_data_have_another_fingerprint():
+    """Only then do scores of a warm start count that were found before."""
+    weight = np.ones(len(Y))
+    known = fingerprint(X, Y, weight)
+    assert fingerprint(X.copy(), Y.copy(), weight.copy()) == known
+    others = [
+        (X[:-1], Y, weight), (X + 1, Y, weight), (X, Y[::-1], weight), (X, Y, 2 * weight),
+        (X, Y, None),
+    ]  # fmt: skip
+    assert len({known, *(fingerprint(*data) for data in others)}) == 6
+    tensors = fingerprint(torch.from_numpy(X), Y, weight)
+    assert tensors != fingerprint(torch.from_numpy(X + 1), Y, weight)
 
 
 # --------------------------------------------------------------------------------------- parameters

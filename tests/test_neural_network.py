@@ -326,6 +326,33 @@ def test_warm_start_with_early_stopping(digits, estimator):
     assert ours.n_iter_ > 1
 
 
+@pytest.mark.usefixtures("host")
+def test_a_warm_start_has_the_initial_rate_again(digits):
+    """However small 'adaptive' has made it: after eight epochs without progress, a 125th."""
+    settings = {"solver": "sgd", "learning_rate": "adaptive", "tol": 9, "n_iter_no_change": 1}
+    ours, theirs = (
+        c(**settings, warm_start=True, max_iter=8, random_state=1)
+        for c in (MLPClassifier, reference.MLPClassifier)
+    )
+    for _ in range(3):
+        for model in (ours, theirs):
+            model.fit(*digits)
+        assert_same_net(ours, theirs, digits[0])
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize("tol", [0.1, 0.03])
+def test_lbfgs_ends_where_the_gradient_is_below_tol(tol):
+    X, y = load_iris(return_X_y=True)
+    settings = {"solver": "lbfgs", "alpha": 1.0, "tol": tol, "random_state": 0}
+    ours, theirs = (
+        c(hidden_layer_sizes=(), **settings).fit(X, y)
+        for c in (MLPClassifier, reference.MLPClassifier)
+    )
+    assert 1 < ours.n_iter_ < 100
+    assert_same_net(ours, theirs, X)
+
+
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", ["cross", "binary", "squared", "poisson"])
