@@ -116,6 +116,25 @@ def test_net_is_a_skorch_net(estimator, data, target):
     assert losses[-1] < losses[0]
 
 
+def test_losses_of_batches_are_means_that_make_up_the_epochs():
+    heard = []
+
+    class OfBatches(Callback):
+        def on_batch_end(self, net, batch, training, loss, **kwargs):
+            heard.append(float(loss))
+
+    model = MLPClassifier(5, batch_size=len(X) // 3 + 1, max_iter=2, callbacks=[OfBatches()])
+    history = model.set_params(alpha=0.5, random_state=0).fit(X, Y).history_
+    for row in history:
+        losses, sizes = (
+            [batch[name] for batch in row["batches"]] for name in ("train_loss", "train_batch_size")
+        )
+        assert len(set(sizes)) == 2  # the last batch is smaller
+        assert_allclose(np.average(losses, weights=sizes), row["train_loss"], rtol=1e-6)
+    assert_allclose(heard, np.ravel(history[:, "batches", :, "train_loss"]))
+    assert_allclose(history[:, "train_loss"], model.loss_curve_)
+
+
 class Listener(Callback):
     def initialize(self):
         self.heard = []
