@@ -300,6 +300,14 @@ def test_other_images_are_no_copies():
     assert "near duplicates" not in kinds(diagnose(judged(y, {"a": y}), X.reshape(-1, 8, 8)))
 
 
+def test_images_of_other_sizes_are_no_copies():
+    """Though the same numbers lie in memory."""
+    X = [np.full((2, 3) if i < 20 else (3, 2), i % 20, np.uint8) for i in range(40)]
+    y = np.arange(40) % 2
+    assert "duplicates" not in kinds(diagnose(judged(y, {"a": y}), X))
+    assert "duplicates" in kinds(diagnose(judged(y, {"a": y}), X[:39] + X[:1]))
+
+
 def test_blank_images():
     images = RNG.integers(0, 255, (40, 8, 8), dtype=np.uint8)
     images[[3, 30]] = [[[7]], [[9]]]
