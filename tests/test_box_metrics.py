@@ -84,6 +84,12 @@ def test_more_boxes_than_coco_counts():
     found[0] = {"boxes": more, "labels": np.ones(300, int), "scores": rng.random(300)}
     expected = evaluate_by_coco(true, found)[0]
     assert mean_average_precision_score(true, found) == pytest.approx(expected, rel=1e-14)
+    own = true[0]["labels"] == 1
+    more[: own.sum()] = true[0]["boxes"][own]  # hits, the first of all or too late to be counted
+    for scores in (np.arange(300, 0, -1) / 300, np.arange(300) / 300):
+        found[0]["scores"] = scores
+        expected = evaluate_by_coco(true, found)[0]
+        assert mean_average_precision_score(true, found) == pytest.approx(expected, rel=1e-14)
 
 
 def test_a_weight_of_two_is_the_image_twice():

@@ -15,10 +15,10 @@ STRIDE = 4
 
 
 def draw_targets(n=3, k=5, size=64, n_classes=2, seed=0):
-    """Encoded boxes, some of them no object."""
+    """Encoded boxes, some of them no object, the larger ones learned by several points."""
     rng = np.random.default_rng(seed)
-    low = rng.uniform(0, size - 20, (n, k, 2))
-    boxes = np.concatenate([low, low + rng.uniform(3, 20, (n, k, 2))], axis=2)
+    low = rng.uniform(0, size - 40, (n, k, 2))
+    boxes = np.concatenate([low, low + rng.uniform(3, 40, (n, k, 2))], axis=2)
     label = rng.integers(-1, n_classes, (n, k, 1))
     return torch.from_numpy(np.concatenate([boxes, label], axis=2))
 
