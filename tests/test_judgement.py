@@ -610,6 +610,23 @@ def test_the_samples_it_would_take_tell_the_pair_apart():
     assert enough.pairs().iloc[0]["more_samples"] == 0
 
 
+def test_more_samples_bring_the_interval_down_to_the_difference():
+    """Every sample counts once, however often it is tested; a pair among several needs more."""
+    models = {"Bayes": BAYES, "kNN": KNN, "tree": DecisionTreeClassifier(random_state=0)}
+    settings, n = {"random_state": 0, "repeats": 2}, len(Y)
+    adjusted = 0
+    for names in (["Bayes", "kNN"], list(models)):
+        result = compare({name: models[name] for name in names}, X, Y, **settings)
+        for row in result.pairs().itertuples():
+            then = (row.high - row.low) / 2 * np.sqrt(n / (n + row.more_samples))
+            # Holm compares p with less than 0.05, at which intervals are wider
+            level, t = 0.05 * row.p / row.p_holm, stats.t(len(result.splits) - 1)
+            wider = t.isf(level / 2) / t.isf(0.025)
+            assert then * wider == pytest.approx(abs(row.difference))
+            adjusted += wider > 1.01
+    assert adjusted
+
+
 def test_simulated_cross_validation_keeps_its_promises():
     """Equal models are called different in at most 5 %, and intervals hold the truth in 95 %."""
     from benchmarks.coverage import cross_validated
