@@ -375,6 +375,25 @@ def test_several_data_sets_are_ranked():
         ComparisonAcrossDatasets({"labels": compare({"Bayes": BAYES}, X, Y), "masks": masks})
 
 
+def test_of_errors_the_smaller_ranks_first_on_several_data_sets():
+    """Of the estimators that were judged on every one of them."""
+    data = {"all": slice(None), "half": slice(None, None, 2), "other half": slice(1, None, 2)}
+    models = {"dummy": REGRESSORS["dummy"], "ridge": REGRESSORS["ridge"]}
+    found = {
+        name: compare(
+            {"only here": REGRESSORS["ridge"], **models} if name == "all" else models,
+            AMOUNTS_X[some], AMOUNTS[some], scoring="rmse", random_state=0, cv=3,
+        )
+        for name, some in data.items()
+    }  # fmt: skip
+    result = ComparisonAcrossDatasets(found)
+    assert result.ranks().to_dict() == {"dummy": 2.0, "ridge": 1.0}
+    (row,) = result.pairs().itertuples()
+    assert (row.first, row.second) == ("ridge", "dummy")
+    assert row.difference < 0
+    assert row.p_better > 0.5 > row.p_worse
+
+
 def test_processes_give_the_same_numbers_and_the_first_failure():
     models = {"Bayes": BAYES, "broken": KNeighborsClassifier(-1), "tree": DecisionTreeClassifier(random_state=0)}  # fmt: skip
     one, two = (compare(models, X, Y, random_state=0, n_jobs=n, cv=3) for n in (None, 2))
