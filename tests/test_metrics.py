@@ -45,14 +45,27 @@ def test_definitions(masks):
 
 def test_ignored_pixels_and_weights(masks):
     y_true, y_pred = masks
-    judged = y_true != 2
-    expected = reference.jaccard_score(y_true[judged], y_pred[judged], average="macro")
-    assert_allclose(metrics.mean_iou_score(y_true, y_pred, ignore_index=2), expected)
+    for ignored in (0, 2):
+        judged = y_true != ignored
+        expected = reference.jaccard_score(y_true[judged], y_pred[judged], average="macro")
+        assert_allclose(metrics.mean_iou_score(y_true, y_pred, ignore_index=ignored), expected)
     weight = np.array([2, 0, 1, 3, 0])
     assert_allclose(
         metrics.mean_iou_score(y_true, y_pred, sample_weight=weight),
         metrics.mean_iou_score(np.repeat(y_true, weight, 0), np.repeat(y_pred, weight, 0)),
     )
+
+
+def test_masks_of_several_sizes_are_judged_as_their_pixels(masks):
+    y_true, y_pred = ([*m[:4], m[4, 1:]] for m in masks)
+    weight = np.array([2, 0, 1, 3, 1])
+    flat = [np.concatenate([m.ravel() for m in y]) for y in (y_true, y_pred)]
+    of_pixels = np.concatenate([np.full(m.size, w) for m, w in zip(y_true, weight)])
+    for ignored in (None, 0, 2):
+        assert_allclose(
+            metrics.mean_iou_score(y_true, y_pred, ignore_index=ignored, sample_weight=weight),
+            metrics.mean_iou_score(*flat, ignore_index=ignored, sample_weight=of_pixels),
+        )
 
 
 def test_tensors_and_strings(masks):
