@@ -327,9 +327,12 @@ def test_warm_start_with_early_stopping(digits, estimator):
 
 
 @pytest.mark.usefixtures("host")
-def test_a_warm_start_has_the_initial_rate_again(digits):
+@pytest.mark.parametrize("schedule", ["adaptive", "invscaling"])
+def test_a_warm_start_has_the_initial_rate_again(digits, schedule):
     """However small 'adaptive' has made it: after eight epochs without progress, a 125th."""
-    settings = {"solver": "sgd", "learning_rate": "adaptive", "tol": 9, "n_iter_no_change": 1}
+    settings = {"solver": "sgd", "learning_rate": schedule, "tol": 9, "n_iter_no_change": 1}
+    if schedule == "invscaling":
+        settings |= {"power_t": 0.2, "n_iter_no_change": 9}
     ours, theirs = (
         c(**settings, warm_start=True, max_iter=8, random_state=1)
         for c in (MLPClassifier, reference.MLPClassifier)
