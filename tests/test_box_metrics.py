@@ -109,6 +109,15 @@ def test_a_weight_of_two_is_the_image_twice():
         np.testing.assert_allclose(scores[name][kept], expected[name])
 
 
+def test_a_perfect_detector_is_perfect_with_any_weights():
+    """Weights that are summed in another order differ by rounding, which must lose no recall."""
+    true = [{"boxes": [[0, 0, 10, 10]], "labels": [0]}] * 3
+    found = [true[0] | {"scores": [score]} for score in (0.9, 0.6, 0.8)]
+    for seed in range(50):
+        weight = np.random.default_rng(seed).uniform(size=3).round(1) + 0.1
+        assert mean_average_precision_score(true, found, sample_weight=weight) == 1
+
+
 def test_precision_and_recall_are_counts():
     true, found = draw_problem(5)
     scores = box_scores(true, found, score_threshold=0.4)

@@ -17,7 +17,7 @@ from sklearn.linear_model import (
     PoissonRegressor,
     QuantileRegressor,
 )
-from sklearn.metrics import d2_pinball_score
+from sklearn.metrics import d2_pinball_score, mean_pinball_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.svm import LinearSVC
 
@@ -392,3 +392,10 @@ def test_a_warm_start_goes_on_with_a_changed_loss_or_dropout(estimator, changed)
     for name, value in going_on.net_.module_.state_dict().items():
         assert_array_equal(value, new.net_.module_.state_dict()[name])
     assert going_on.loss_ == new.loss_ != same.loss_
+
+
+def test_a_quantile_loss_of_float64_is_one_of_float64():
+    z, y = torch.zeros(3, 1, dtype=torch.float64), torch.tensor([[1.0], [2.0], [-3.0]]).double()
+    value, slope = (getattr(of_numbers.PinballLoss(0.9), name)(z, y) for name in ("value", "slope"))
+    assert_allclose(value.mean(), mean_pinball_loss(y, z, alpha=0.9), rtol=1e-15)
+    assert_allclose(slope[:, 0], [-0.9, -0.9, 1 - 0.9], rtol=1e-15)

@@ -518,6 +518,20 @@ def test_weights_that_leave_nothing_of_the_penalty_are_scikit_learns():
     assert_array_equal(ours.coef_, theirs.coef_)
 
 
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+@pytest.mark.parametrize("C", [1.0, 1e4])
+def test_repeated_rows_of_many_features(scale, C):
+    """Their inner products are singular; in a basis of the rows it is a problem of two features."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        rows = scale * rng.normal(size=(2, 40))
+        drawn, y = rng.integers(0, 2, 12), rng.permutation(12) % 2
+        X, few = rows[drawn], rows[drawn] @ np.linalg.qr(rows.T)[0]
+        model = LinearSVC(C=C, fit_intercept=False)
+        (found,), (least,) = (objectives(clone(model).fit(Z, y), Z, y) for Z in (X, few))
+        assert found <= least * (1 + 1e-6)
+
+
 def test_few_numbers_are_multiplied_by_one_thread(monkeypatch):
     """Beside a busy process two threads would wait for each other; what is large has all."""
 

@@ -43,11 +43,13 @@ class Matches(NamedTuple):
         n_true, own, values = weight @ self.true, weight[self.images], []
         if not n_true:
             return np.nan
+        # sums of fractions that differ by rounding are one recall; whole numbers as COCO's own code
+        slack = 1 + 1e-12 * bool((weight % 1).any())
         for hits in self.hits:
             hit, miss = np.cumsum(hits * own), np.cumsum(~hits * own)
             precision = hit / np.maximum(hit + miss, np.spacing(1))
             precision = np.maximum.accumulate(precision[::-1])[::-1]
-            at = np.searchsorted(hit / n_true, RECALLS, side="left")
+            at = np.searchsorted(hit / n_true * slack, RECALLS, side="left")
             values.append(np.append(precision, 0.0)[at].mean())
         return float(np.mean(values))
 

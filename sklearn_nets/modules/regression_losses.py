@@ -66,10 +66,10 @@ class PinballLoss(IdentityLink, ElementwiseLoss):
 
     def value(self, z, y):
         residual = y - z
-        return torch.where(residual > 0, self.quantile, self.quantile - 1) * residual
+        return torch.maximum(self.quantile * residual, (self.quantile - 1) * residual)
 
     def slope(self, z, y):
-        return torch.where(y - z > 0, -self.quantile, 1 - self.quantile).to(z.dtype)
+        return (1 - self.quantile) - (y - z > 0).to(z.dtype)
 
 
 class HuberLoss(IdentityLink, ElementwiseLoss):

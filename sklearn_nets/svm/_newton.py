@@ -99,7 +99,14 @@ def squared_hinge(X, Y, c, *, tol: float, max_iter: int):
     with np.errstate(all="ignore"), blas_threads(1 if small else None):
         if n < d:
             A, n_iter = _solve(xp, _Dual(xp, X), Y, c, tol, max_iter)
-            return A @ X, n_iter
+            W = A @ X
+            if _is_minimum(xp, X, Y, c, W, tol):
+                return W, n_iter
+            # Rows depend on each other, so that inner products say too little of a step's length:
+            # once more, in an orthogonal basis of the rows.
+            Q, R = xp.linalg.qr(X.T)
+            W, n_iter = squared_hinge(R.T, Y, c, tol=tol, max_iter=max_iter)
+            return W @ Q.T, n_iter
         start = _add(0.0, X, c[0]), c[0]
         together = max(1, MEMORY // (d * d + 10 * n))
         W, n_iter = xp.zeros((len(Y), d), dtype=X.dtype, device=X.device), []
@@ -109,6 +116,14 @@ def squared_hinge(X, Y, c, *, tol: float, max_iter: int):
             W[block], steps = _solve(xp, space, Y[block], c[block], tol, max_iter)
             n_iter += steps
     return W, n_iter
+
+
+def _is_minimum(xp, X, Y, c, W, tol) -> bool:
+    """Whether the duality gap of every problem is as small as `squared_hinge` promises."""
+    r = xp.clip(1 - Y * (W @ X.T), 0, None)
+    gradient = W - (Y * c * r) @ X
+    objective = 0.5 * (W * W).sum(1) + 0.5 * (c * r * r).sum(1)
+    return bool((0.5 * (gradient * gradient).sum(1) <= tol**2 * objective).all())
 
 
 def _solve(xp, space, Y, c, tol, max_iter):
@@ -136,8 +151,9 @@ def _solve(xp, space, Y, c, tol, max_iter):
         q = y * (step @ X.T)
         t = _line_search(xp, r, q, cl, p * space.dot(w, step), p * space.dot(step, step))
         W[live], R[live] = w + t[:, None] * step, r - t[:, None] * q
-        penalty[live] = xp.clip(p / 3 ** xp.clip(t**4, 0, 1), 1, None)
-        live = _keep(live, (p > 1) | (-space.dot(gradient, step) > 1e-15 * objective))
+        gains = -space.dot(gradient, step) > 1e-15 * objective  # else t is that of rounding errors
+        penalty[live] = xp.clip(p / 3 ** xp.where(gains, xp.clip(t**4, 0, 1), 1.0), 1, None)
+        live = _keep(live, (p > 1) | gains)
         if not live:
             break
     return W, n_iter
