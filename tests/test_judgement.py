@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import sparse, stats
 from sklearn import metrics as skm
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_classification
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, Ridge
@@ -100,6 +100,33 @@ def test_amounts_with_many_digits_keep_them():
         result.splits, result.predictions["line"], result.folds["r2"]
     ):
         assert r2 == pytest.approx(skm.r2_score(y[test], predicted), abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "float16"])
+def test_amounts_of_small_types_are_judged_as_those_of_large_ones(dtype):
+    """Differences of unsigned or small integers would wrap around."""
+
+    class Column(RegressorMixin, BaseEstimator):
+        def fit(self, X, y):
+            return self
+
+        def predict(self, X):
+            return X[:, 0]
+
+    y = np.linspace(0, 120, 60).round()
+    predicted = np.random.default_rng(0).permutation(y)[:, None]
+    small, large = (
+        compare(
+            {"column": Column()}, predicted.astype(t), y.astype(t), cv=KFold(3), task="regression"
+        )
+        for t in (dtype, float)
+    )
+    pd.testing.assert_frame_equal(small.folds[small.metrics], large.folds[large.metrics])
+    splits = list(KFold(5, shuffle=True, random_state=0).split(AMOUNTS_X))
+    counts = AMOUNTS.astype(np.uint16)
+    result = compare({"ridge": Ridge()}, AMOUNTS_X, counts, cv=splits)
+    expected = cross_validate(Ridge(), AMOUNTS_X, counts.astype(float), cv=splits)["test_score"]
+    np.testing.assert_allclose(result.folds["r2"], expected)
 
 
 def test_whole_numbers_are_amounts_to_regressors_alone():

@@ -59,6 +59,7 @@ class Regression(Problem):
                 "y must hold finite numbers for a regression, got dtype "
                 f"{y.dtype} with {np.count_nonzero(y != y)} missing values."
             )
+        y = y.astype(np.float64)  # differences of small or unsigned integers would wrap around
         self.center = float(y.mean())
         super().__init__(y, None, scoring)
 
@@ -75,6 +76,10 @@ class Regression(Problem):
     def describe(self):
         low, high = self.y.min(), self.y.max()
         return f"{len(self.y):,} samples, amounts from {low:.4g} to {high:.4g}"
+
+    def read_predictions(self, predicted):
+        predicted = super().read_predictions(predicted)
+        return predicted.astype(np.float64) if predicted.dtype.kind in "iufb" else predicted
 
     def judge(self, evidence, names=None):
         predicted = evidence.answer.predicted
