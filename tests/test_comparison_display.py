@@ -527,6 +527,39 @@ def test_a_checkpoint_knows_what_has_changed(tmp_path):
         del builtins.Counts
 
 
+def test_a_checkpoint_knows_its_groups(tmp_path):
+    """Of folds that are drawn anew, those of the same groups are taken."""
+
+    def run(groups, **options):
+        return compare({"Bayes": BAYES}, X, Y, groups=groups, checkpoint=tmp_path, **options)
+
+    first, other = np.arange(150) // 5, np.arange(150) % 30
+    drawn = run(first).splits
+    for groups in (first.tolist(), other):
+        for train, test in run(groups).splits:
+            assert not np.intersect1d(np.array(groups)[train], np.array(groups)[test]).size
+    np.testing.assert_array_equal(run(first).splits[0][1], drawn[0][1])
+
+
+def test_remarks_are_of_the_folds_that_a_checkpoint_brings_back(tmp_path):
+    class Draws(KFold):
+        """Leaks every sample that it tests, but for the first time."""
+
+        leaks = False
+
+        def split(self, X, y=None, groups=None):
+            for train, test in super().split(X):
+                yield (np.arange(len(X)) if Draws.leaks else train), test
+            Draws.leaks = True
+
+    def run():
+        cv = Draws(3, shuffle=True)
+        return compare({"Bayes": BAYES}, X, Y, cv=cv, checkpoint=tmp_path)
+
+    assert not run().remarks()
+    assert not run().remarks()
+
+
 def test_a_checkpoint_keeps_warnings_and_answers(tmp_path):
     net = MLPClassifier((3,), max_iter=2, random_state=0)
     found = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -37,17 +38,18 @@ class Checkpoint:
         self.data = joblib.hash([X, problem.y, *asked])
         self.paths: dict = {}
 
-    def fix_splits(self, design: Design) -> None:
+    def fix_splits(self, design: Design) -> Design:
         """Take the folds of the run that was cut short, if the same arguments draw other ones."""
-        path = self._path("splits", self.data, design.description)
+        path = self._path("splits", self.data, joblib.hash(design.groups), design.description)
         if path.exists() and not design.reproducible:
             _, arrays = read_archive(path)
             n = len(arrays) // 2
-            design.splits = [(arrays[f"train{k}"], arrays[f"test{k}"]) for k in range(n)]
-        else:
-            arrays = {f"train{k}": train for k, (train, _) in enumerate(design.splits)}
-            arrays |= {f"test{k}": test for k, (_, test) in enumerate(design.splits)}
-            write_archive(path, {}, arrays)
+            splits = [(arrays[f"train{k}"], arrays[f"test{k}"]) for k in range(n)]
+            return replace(design, splits=splits)
+        arrays = {f"train{k}": train for k, (train, _) in enumerate(design.splits)}
+        arrays |= {f"test{k}": test for k, (_, test) in enumerate(design.splits)}
+        write_archive(path, {}, arrays)
+        return design
 
     def _path(self, *parts) -> Path:
         return self.folder / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:24]}.zip"

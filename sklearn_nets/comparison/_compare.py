@@ -170,7 +170,7 @@ def compare(
     keeper = None
     if checkpoint is not None:
         keeper = Checkpoint(checkpoint, problem, X)
-        keeper.fix_splits(design)
+        design = keeper.fix_splits(design)
     outcome = run_folds(
         estimators, X, problem, design.splits, n_jobs=n_jobs, progress=progress, checkpoint=keeper
     )

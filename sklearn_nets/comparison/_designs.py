@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 
 import numpy as np
@@ -26,16 +26,27 @@ class Design:
     splits : list of (ndarray, ndarray)
     description : str
         What made them.
-    remarks : list of str
-        What is odd about them.
+    groups : ndarray of shape (n_samples,) or None
+        The group of each sample.
     reproducible : bool
         Whether the same arguments give the same splits again.
+    remarks : list of str
+        What is odd about the splits.
+
+    Raises
+    ------
+    ValueError
+        If there is no fold, or an empty one.
     """
 
     splits: list[Split]
     description: str
-    remarks: list[str]
+    groups: np.ndarray | None = None
     reproducible: bool = True
+    remarks: list[str] = field(init=False)
+
+    def __post_init__(self):
+        self.remarks = _check_splits(self.splits, self.groups)
 
 
 def make_design(problem, X, *, cv, test_size, repeats, groups, random_state) -> Design:
@@ -55,7 +66,7 @@ def make_design(problem, X, *, cv, test_size, repeats, groups, random_state) -> 
                 "repeats is for cross-validation; there is one test set. Leave it out."
             )
         splits = [(index[: n - test_size], index[n - test_size :])]
-        return _checked(splits, f"a held-out test set of {test_size:,}", groups)
+        return Design(splits, f"a held-out test set of {test_size:,}", groups)
     asked = 5 if cv is None else cv
     if not isinstance(asked, Integral):
         if repeats != 1:
@@ -65,7 +76,7 @@ def make_design(problem, X, *, cv, test_size, repeats, groups, random_state) -> 
             )
         description = str(cv) if hasattr(cv, "split") else "given train and test indices"
         splits = check_cv(cv).split(X, problem.y, groups)
-        design = _checked([(index[a], index[b]) for a, b in splits], description, groups)
+        design = Design([(index[a], index[b]) for a, b in splits], description, groups)
         # a splitter that does not shuffle has a random_state all the same
         draws = getattr(cv, "shuffle", True) and hasattr(cv, "random_state")
         design.reproducible = not draws or isinstance(cv.random_state, Integral)
@@ -73,7 +84,7 @@ def make_design(problem, X, *, cv, test_size, repeats, groups, random_state) -> 
     if groups is None:
         splitter = problem.splitter(int(asked), random_state, int(repeats))
         splits = list(splitter.split(X, problem.y))
-        design = _checked(splits, str(splitter), None)
+        design = Design(splits, str(splitter))
     else:
         # scikit-learn repeats no splitter with groups.
         rng, splits = check_random_state(random_state), []
@@ -82,12 +93,12 @@ def make_design(problem, X, *, cv, test_size, repeats, groups, random_state) -> 
             splits += splitter.split(X, problem.y, groups)
         times = "" if repeats == 1 else f", {repeats} times"
         name = type(splitter).__name__
-        design = _checked(splits, f"{name}(n_splits={asked}, shuffle=True){times}", groups)
+        design = Design(splits, f"{name}(n_splits={asked}, shuffle=True){times}", groups)
     design.reproducible = isinstance(random_state, Integral)
     return design
 
 
-def _checked(splits: list[Split], description: str, groups) -> Design:
+def _check_splits(splits: list[Split], groups) -> list[str]:
     """Refuse empty folds; remark what is in both halves of one."""
     if not splits:
         raise ValueError("cv gives no fold: pass an int, a splitter or (train, test) indices.")
@@ -112,7 +123,7 @@ def _checked(splits: list[Split], description: str, groups) -> Design:
             f"Up to {shared_groups:,} groups are in both halves of a fold: cv does not keep groups "
             "together."
         )
-    return Design(splits, description, remarks)
+    return remarks
 
 
 def join_test_set(X, y, test):
