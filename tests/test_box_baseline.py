@@ -231,7 +231,7 @@ def test_display_draws_hits_green_and_the_rest_red():
     assert_array_equal(nested.images, display.images)
     masks = DetectionDisplay.from_predictions(X > 100, y, found)
     for ax, image in zip(masks.axes_, X):
-        assert_array_equal(ax.images[0].get_array(), 1.0 * (image.transpose(1, 2, 0) > 100))
+        assert_array_equal(ax.images[0].get_array(), 255 * (image.transpose(1, 2, 0) > 100))
     with pytest.raises(ValueError, match="no image to draw"):
         DetectionDisplay.from_predictions(X[:0], [], [])
     with pytest.raises(ValueError, match="y_true holds the boxes of 4 images"):

@@ -8,12 +8,20 @@ import torch
 from numpy.testing import assert_allclose
 from sklearn.pipeline import make_pipeline
 
-from sklearn_nets import FlattenImages, KNeighborsClassifier, LinearSVC, MLPClassifier
+from sklearn_nets import (
+    DetectionDisplay,
+    FlattenImages,
+    KNeighborsClassifier,
+    LinearSVC,
+    MLPClassifier,
+    SegmentationDisplay,
+)
 from sklearn_nets._base.images import input_statistics
 from sklearn_nets._base.precision import image_precision
-from sklearn_nets._utils.images import to_channels_first
+from sklearn_nets._utils.images import to_channels_first, to_display
 from sklearn_nets.comparison._diagnosis_data import _thumbnails
-from sklearn_nets.comparison._pictures import check_images
+from sklearn_nets.comparison._pictures import check_images, to_rgb
+from sklearn_nets.inspection import AttentionDisplay
 
 
 def test_layouts_are_views_of_the_same_image():
@@ -87,7 +95,7 @@ def test_thumbnails_read_the_layout_of_the_nets(shape):
 def test_pictures_read_the_layout_of_the_nets(shape):
     X = np.random.default_rng(0).random(shape)
     pictures = check_images(X, SimpleNamespace(y=np.zeros(3)))
-    np.testing.assert_array_equal(pictures, to_channels_first(X).transpose(0, 2, 3, 1)[..., :3])
+    np.testing.assert_array_equal(pictures, to_channels_first(X).transpose(0, 2, 3, 1))
     first, _ = check_images([X[0], np.zeros((5, 7))], SimpleNamespace(y=np.zeros(2)))
     np.testing.assert_array_equal(first, pictures[0])
 
@@ -102,3 +110,35 @@ def test_estimators_of_rows_say_what_makes_rows_of_images(estimator, make):
         estimator.fit(make(X), y)
     pipeline = make_pipeline(FlattenImages(), estimator)
     assert pipeline.fit(make(X), y).predict(make(X)).shape == (20,)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int32, np.int64, np.float16, np.float64])
+def test_pictures_of_any_type_show_the_range_of_their_values(dtype):
+    """Also where 255 times a value, or their range, is beyond their type."""
+    values = np.array([[-120, 0, 120]] if dtype == np.int8 else [[0, 500, 1000]])
+    picture = to_display(values.astype(dtype))
+    assert picture.dtype == np.uint8
+    assert picture.tolist() == [[0, 127, 255]]
+
+
+def test_pictures_of_bytes_are_themselves_and_have_one_channel_or_three():
+    X = np.random.default_rng(0).integers(0, 100, (5, 6, 4), dtype=np.uint8)
+    for n_channels, shown in ((1, X[..., 0]), (2, X[..., 0]), (3, X[..., :3]), (4, X[..., :3])):
+        np.testing.assert_array_equal(to_display(X[..., :n_channels]), shown)
+    np.testing.assert_array_equal(to_display(X > 50), 255 * (X > 50)[..., :3])
+    assert to_display(np.full((2, 2), -7)).tolist() == [[0, 0], [0, 0]]
+    assert to_display(np.array([[np.nan, 1, 2, np.inf]])).tolist() == [[0, 0, 255, 255]]
+
+
+def test_all_displays_show_the_same_picture():
+    pytest.importorskip("matplotlib").use("agg")
+    X = np.random.default_rng(0).integers(0, 1000, (1, 6, 7, 3)).astype(np.uint16)
+    nothing = [{"boxes": np.zeros((0, 4)), "labels": [], "scores": []}]
+    masks = np.zeros((1, 6, 7), int)
+    displays = (
+        SegmentationDisplay.from_predictions(X, masks, masks).axes_[0],
+        DetectionDisplay.from_predictions(X, None, nothing).axes_,
+        AttentionDisplay(X.transpose(0, 3, 1, 2), np.ones((1, 2, 2))).plot().axes_,
+    )
+    for axes in displays:
+        np.testing.assert_array_equal(axes[0].images[0].get_array(), to_rgb(X[0]))

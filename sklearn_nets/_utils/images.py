@@ -1,6 +1,8 @@
-"""Layouts of images: every accepted one becomes (n, channels, height, width), without a copy."""
+"""Layouts of images, each of which becomes (n, channels, height, width), and how they are shown."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from .array_api import is_tensor
 
@@ -33,3 +35,27 @@ def to_channels_first(X):
     if last in CHANNELS_LAST_COUNTS and second not in CHANNELS_LAST_COUNTS:
         return X.permute(0, 3, 1, 2) if is_tensor(X) else X.transpose(0, 3, 1, 2)
     return X
+
+
+def to_display(image):
+    """An image of any values as a picture, the same wherever it is drawn.
+
+    Parameters
+    ----------
+    image : ndarray of shape (height, width) or (height, width, channels)
+
+    Returns
+    -------
+    ndarray of uint8 and shape (height, width) or (height, width, 3)
+        Of bytes, the values themselves; of others, their range is stretched from 0 to 255. Of three
+        or more channels the first three, else the first.
+    """
+    if image.ndim == 3:
+        image = image[..., :3] if image.shape[2] >= 3 else image[..., 0]
+    if image.dtype == np.uint8:
+        return image
+    image = image.astype(np.float64)  # the range of integers overflows, true and false have none
+    finite = image[np.isfinite(image)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    scaled = 255 * (np.clip(image, low, high) - low) / ((high - low) or 1)
+    return np.nan_to_num(scaled).astype(np.uint8)

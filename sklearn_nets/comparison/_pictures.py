@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 
-from .._utils.images import CHANNELS_LAST_COUNTS, to_channels_first
+from .._utils.images import CHANNELS_LAST_COUNTS, to_channels_first, to_display
 from .._utils.validation import is_ragged
 
 # One color per class in pictures of masks; the most frequent class shows the picture itself.
@@ -70,7 +70,7 @@ def mask_overlays(comparison, images: np.ndarray, n_shown: int = 4) -> dict:
 
 
 def check_images(images, comparison) -> np.ndarray:
-    """One image for each sample, as (n, height, width) or (n, height, width, 3); or their list."""
+    """One image for each sample, as (n, height, width, channels); or their list."""
     n = len(comparison.y)
     if is_ragged(images) and len(images) == n:
         return [_channels_last(np.asarray(image)[None])[0] for image in images]
@@ -87,14 +87,12 @@ def _channels_last(images, n=1):
             f"images must hold a picture of each of the {n} samples, of shape ({n}, height, width) "
             f"or ({n}, height, width, channels) with 1, 3 or 4 channels, got {shape}."
         )
-    images = images[..., 0] if images.shape[3] == 1 else images[..., :3]
-    return images.astype(np.float64) if images.dtype in (bool, np.int8) else images
+    return images
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
     """An image of any values as (height, width, 3), from 0 to 255."""
-    if image.dtype != np.uint8:
-        image = 255 * (image - image.min()) / max(np.ptp(image), 1e-12)
+    image = to_display(image)
     return np.broadcast_to(image[..., None] if image.ndim == 2 else image, (*image.shape[:2], 3))
 
 

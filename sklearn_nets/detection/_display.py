@@ -9,6 +9,7 @@ import numpy as np
 from .._base.images import to_channels_first
 from .._base.ragged import as_arrays
 from .._utils.array_api import to_numpy
+from .._utils.images import to_display
 from .._utils.optional import require
 from ..metrics._boxes import frame_to_boxes, hit_boxes, read_boxes
 
@@ -136,22 +137,10 @@ class DetectionDisplay:
         for ax in axes:
             ax.set_axis_off()
         for i, (ax, image) in enumerate(zip(self.axes_, self.images)):
-            show_image(ax, image)
+            ax.imshow(to_display(image), cmap="gray")
             true = None if self.y_true is None else self.y_true[i]
             draw_boxes(ax, true, self.y_pred[i], score_threshold)
         return self
-
-
-def show_image(ax, image) -> None:
-    """Show an image of any range, (height, width, channels), in gray unless it has 3 or 4."""
-    if image.dtype != np.uint8:
-        image = image.astype(float)  # also of true and false, or integers, whose range overflows
-        low, high = image.min(), image.max()
-        image = (image - low) / (high - low if high > low else 1)
-    if image.shape[2] in (3, 4):
-        ax.imshow(image)
-    else:
-        ax.imshow(image[..., 0], cmap="gray")
 
 
 def draw_boxes(ax, true, found, score_threshold: float = 0.5) -> None:

@@ -7,6 +7,7 @@ from copy import copy
 import numpy as np
 
 from .._utils.array_api import to_numpy
+from .._utils.images import to_display
 from ..modules.attention_maps import attention_maps
 from ..modules.vit import VisionTransformer
 from ._drawing import last_step, make_axes
@@ -96,10 +97,7 @@ class AttentionDisplay:
             ax.set_axis_off()
         for ax, image, tokens in zip(self.axes_, self.images, self.maps):
             height, width = image.shape[1:]
-            image = image.transpose(1, 2, 0) if len(image) == 3 else image.mean(0)
-            image = image.astype(float)
-            low, high = image.min(), image.max()
-            ax.imshow((image - low) / ((high - low) or 1), cmap="gray")
+            ax.imshow(to_display(image.transpose(1, 2, 0)), cmap="gray")
             extent = (-0.5, width - 0.5, height - 0.5, -0.5)
             ax.imshow(tokens, alpha=0.5, extent=extent, interpolation="bilinear")
         return self

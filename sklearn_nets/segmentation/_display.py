@@ -6,6 +6,7 @@ import numpy as np
 
 from .._base.images import to_channels_first
 from .._utils.array_api import to_numpy
+from .._utils.images import to_display
 from .._utils.optional import require
 from ..metrics._scorers import ignored_label
 
@@ -89,7 +90,8 @@ class SegmentationDisplay:
             If their numbers or sizes differ, or there is no image.
         """
         y_true, y_pred = ([np.asarray(to_numpy(m)) for m in masks] for masks in (y_true, y_pred))
-        images = [_as_picture(image) for image in X]
+        images = [np.asarray(to_channels_first(np.asarray(to_numpy(i))[None]))[0] for i in X]
+        images = [to_display(image.transpose(1, 2, 0)) for image in images]
         if not images:
             raise ValueError("X holds no image to draw.")
         shapes = [[a.shape[:2] for a in arrays] for arrays in (images, y_true, y_pred)]
@@ -150,14 +152,3 @@ class SegmentationDisplay:
         picture = np.ones((*mask.shape, 4))  # blank
         picture[labeled] = colors(np.searchsorted(self.classes, mask[labeled]) % colors.N)
         return picture
-
-
-def _as_picture(image):
-    """An image as matplotlib draws it: (height, width) or (height, width, 3), from 0 to 1."""
-    image = np.asarray(to_channels_first(np.asarray(to_numpy(image))[None]))[0]
-    image = image[:3] if image.shape[0] >= 3 else image[:1]
-    low, high = float(image.min()), float(image.max())
-    if image.dtype == np.uint8:
-        low, high = 0.0, 255.0
-    scaled = (image - low) / max(high - low, 1e-12)
-    return scaled[0] if len(scaled) == 1 else scaled.transpose(1, 2, 0)
