@@ -18,7 +18,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from sklearn_nets.comparison import ComparisonAcrossDatasets, _statistics, compare
+from sklearn_nets.comparison import Comparison, ComparisonAcrossDatasets, _statistics, compare
 
 X, Y = load_iris(return_X_y=True)
 X = X + np.random.default_rng(0).normal(scale=0.8, size=X.shape)
@@ -557,6 +557,16 @@ def test_where_the_main_metric_has_no_value_another_one_ranks():
     assert result.problem.main_metric == "mae"
     assert "R² has no value" in " ".join(result.remarks())
     assert "cannot be told apart" in str(result)
+
+
+def test_the_metric_that_ranks_instead_is_shown_and_stored(tmp_path):
+    models, path = {"ridge": Ridge(), "dummy": DummyRegressor()}, tmp_path / "result.zip"
+    result = compare(models, AMOUNTS_X[:12], AMOUNTS[:12], cv=LeaveOneOut(), scoring="r2")
+    assert str(result).splitlines()[1].split()[:2] == ["MAE", "95"]
+    result.save(path)
+    again = Comparison.load(path)
+    assert str(again) == str(result)
+    assert again.verdict() == result.verdict("mae")
 
 
 def test_r2_is_scikit_learns_where_the_target_of_a_fold_is_constant():

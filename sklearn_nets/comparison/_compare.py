@@ -196,7 +196,7 @@ def _collect(estimators, X, problem, design, provenance, outcome) -> Comparison:
             f"{label(problem.main_metric)} has no value for any estimator or fold: "
             f"{label(metrics[0])} ranks the estimators instead."
         )
-        problem.main_metric = metrics[0]
+        problem.rank_by(metrics[0])
     confusions = {n: [f.confusion for f in results] for n, results in complete.items()}
     return Comparison(
         folds=folds,

@@ -31,6 +31,7 @@ def save(comparison, path) -> None:
         "version": VERSION,
         "task": problem.name,
         "scoring": problem.scoring,
+        "main_metric": problem.main_metric,
         "ignore_index": problem.ignore_index,
         "names": names,
         "metrics": comparison.metrics,
@@ -68,6 +69,7 @@ def load(cls, path):
         )
     y = named_problem(contents["task"]).unpack(arrays["y"])
     problem = choose_problem(y, contents["ignore_index"], (), contents["scoring"], contents["task"])
+    problem.rank_by(contents.get("main_metric", problem.main_metric))  # none in older files
     names, n_folds = contents["names"], contents["n_folds"]
 
     def per_fold(part):

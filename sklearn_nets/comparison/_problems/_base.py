@@ -76,6 +76,12 @@ class Problem(ABC):
         if names:
             self.main_metric, self.shown = names[0], names
 
+    def rank_by(self, metric: str) -> None:
+        """Make a metric the main one, which the short tables show."""
+        self.main_metric = metric
+        if metric not in self.shown:
+            self.shown = [metric, *self.shown]
+
     @classmethod
     @abstractmethod
     def recognizes(cls, y, estimators) -> bool:
