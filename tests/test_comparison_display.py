@@ -358,6 +358,21 @@ def test_names_may_be_anything_hashable(names, tmp_path):
     plt.close("all")
 
 
+def test_names_that_are_tuples_are_told_alike_and_kept_by_a_file(tmp_path):
+    models = {("a", (1, 2)): BAYES, ("b",): KNeighborsClassifier(-1), 3: DUMMY}
+    result = compare(models, X, Y, cv=2, random_state=0)
+    told = str(result)
+    assert told.count(str(("a", (1, 2)))) == 2  # in the table and in the verdict
+    result.learning_curve((1.0,))
+    result.save(tmp_path / "result.zip")
+    again = Comparison.load(tmp_path / "result.zip")
+    assert again.names == [("a", (1, 2)), 3]
+    assert str(again) == told
+    pd.testing.assert_frame_equal(again.learning_curves, result.learning_curves)
+    with pytest.raises(ValueError, match=r"Cannot store frozenset.*expected strings"):
+        compare({frozenset("a"): BAYES}, X, Y, cv=2).save(tmp_path / "result.zip")
+
+
 # -- the page
 
 

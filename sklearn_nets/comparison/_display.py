@@ -111,6 +111,11 @@ class DisplayMixin:
         ----------
         path : str or path-like
             The file to write; an existing one is replaced.
+
+        Raises
+        ------
+        ValueError
+            If a name, a label or an answer could only be stored by pickle.
         """
         _storage.save(self, path)
 

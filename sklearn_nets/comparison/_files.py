@@ -76,7 +76,10 @@ def _plain(value):
         return value.item()
     if value is pd.NA:
         return None
-    raise ValueError(f"Cannot store {value!r} of type {type(value).__name__} without pickle.")
+    raise ValueError(
+        f"Cannot store {value!r} of type {type(value).__name__} without pickle: expected strings, "
+        "numbers, or tuples of them."
+    )
 
 
 def _without_objects(name: str, array) -> np.ndarray:

@@ -57,6 +57,15 @@ def _records(frame: pd.DataFrame) -> dict:
     return {name: frame[name].tolist() for name in frame}
 
 
+def _frame(records: dict) -> pd.DataFrame:
+    return pd.DataFrame(records | {"estimator": [_name(n) for n in records["estimator"]]})
+
+
+def _name(value):
+    """The name of an estimator: JSON makes a list of a tuple."""
+    return tuple(map(_name, value)) if isinstance(value, list) else value
+
+
 def load(cls, path):
     """Read ``Comparison.save``'s file."""
     contents, arrays = read_archive(Path(path))
@@ -70,7 +79,7 @@ def load(cls, path):
     y = named_problem(contents["task"]).unpack(arrays["y"])
     problem = choose_problem(y, contents["ignore_index"], (), contents["scoring"], contents["task"])
     problem.rank_by(contents.get("main_metric", problem.main_metric))  # none in older files
-    names, n_folds = contents["names"], contents["n_folds"]
+    names, n_folds = list(map(_name, contents["names"])), contents["n_folds"]
 
     def per_fold(part):
         found = {}
@@ -80,7 +89,7 @@ def load(cls, path):
                 found[name] = [problem.unpack(v) for v in values] if part == PER_FOLD[0] else values
         return found
 
-    folds = pd.DataFrame(contents["folds"]).astype({"n_parameters": "Int64"})
+    folds = _frame(contents["folds"]).astype({"n_parameters": "Int64"})
     texts = ["estimator", "device", "n_parameters"]
     folds = folds.astype({c: float for c in folds if folds[c].dtype == object and c not in texts})
     curves = contents["learning_curves"]
@@ -98,10 +107,10 @@ def load(cls, path):
         provenance=contents["provenance"],
         curves=dict(zip(names, contents["curves"])),
         warnings={n: [(k, t) for k, t in w] for n, w in zip(names, contents["warnings"])},
-        failures={name: _failure(*rest) for name, *rest in contents["failures"]},
-        left_out=contents["left_out"],
+        failures={_name(name): _failure(*rest) for name, *rest in contents["failures"]},
+        left_out=list(map(_name, contents["left_out"])),
         design_remarks=contents["design_remarks"],
-        learning_curves=None if curves is None else pd.DataFrame(curves),
+        learning_curves=None if curves is None else _frame(curves),
     )
 
 

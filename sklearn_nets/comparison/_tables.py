@@ -83,7 +83,8 @@ def summary(comparison) -> pd.DataFrame:
     columns["fit [s]"] = [seconds(t) for t in frame["mean_fit_time"]]
     columns["predict [s]"] = [seconds(t) for t in frame["mean_predict_time"]]
     columns["parameters"] = [size(n) for n in frame["n_parameters"]]
-    return pd.DataFrame({**columns, "device": frame["device"]}, index=frame.index)
+    table = pd.DataFrame({**columns, "device": frame["device"]}, index=frame.index)
+    return table.rename(index=str)  # pandas writes names that are tuples without quotation marks
 
 
 def interval(comparison, name, metric: str) -> str:
