@@ -1,6 +1,7 @@
 """Numbers, designs and verdicts of a comparison: equal to scikit-learn, true to simulations."""
 
 import warnings
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -419,6 +420,56 @@ def test_of_errors_the_smaller_ranks_first_on_several_data_sets():
     assert (row.first, row.second) == ("ridge", "dummy")
     assert row.difference < 0
     assert row.p_better > 0.5 > row.p_worse
+
+
+def across(scores: dict, metric="accuracy"):
+    """Data sets of those mean scores."""
+    comparisons = {}
+    for k, row in enumerate(zip(*scores.values())):
+        result = compare(dict.fromkeys(scores, DummyClassifier()), X, Y, cv=2)
+        if metric == "rmse":
+            result = compare(dict.fromkeys(scores, DummyRegressor()), X, X[:, 0], cv=2)
+            result.problem.rank_by("rmse")
+        for name, value in zip(scores, row):
+            result.folds.loc[result.folds["estimator"] == name, metric] = value
+        comparisons[f"set {k}"] = result
+    return ComparisonAcrossDatasets(comparisons)
+
+
+def test_who_fails_on_a_data_set_is_named(tmp_path):
+    models = {"Bayes": BAYES, "many": KNeighborsClassifier(60), "dummy": DummyClassifier()}
+    data = {"small": (X[::2], Y[::2]), "large": (X, Y)}
+    result = compare(models, data, cv=2)
+    assert result.names == ["Bayes", "dummy"]
+    left_out, why = "Not judged on every data set, so not ranked: many.", "n_neighbors &lt;="
+    assert [text.split(": Expected")[0] for text in result.remarks()] == [
+        left_out, "small: many failed: ValueError"
+    ]  # fmt: skip
+    result.to_html(tmp_path / "page.html")
+    for told in (escape(str(result)), result._repr_html_(), (tmp_path / "page.html").read_text()):
+        assert left_out in told
+        assert why in told
+    assert across({"a": [0.9, 0.8]}).remarks() == []
+
+
+def test_the_region_of_equivalence_is_one_rule_for_one_data_set_and_several():
+    """A hundredth of the mean of a metric without bounds, else a hundredth."""
+    errors = {"a": [1000.0, 990, 1010] * 3, "b": [1001.0, 992, 1011] * 3}
+    mean = np.mean(list(errors.values()))
+    result = across(errors, "rmse")
+    pd.testing.assert_frame_equal(result.pairs(), result.pairs(rope=0.01 * mean))
+    assert result.pairs()["p_equal"][0] > 0.99
+    assert result.pairs(rope=0.01)["p_better"][0] > 0.99
+    shares = across({"a": [0.5, 0.6], "b": [0.7, 0.8]})
+    pd.testing.assert_frame_equal(shares.pairs(), shares.pairs(rope=0.01))
+
+
+def test_verdicts_across_data_sets_have_a_subject_of_one_or_several():
+    worse = np.linspace(0.2, 0.4, 12)
+    alone = across({"x": worse + 0.4, "y": worse, "z": worse + 0.2}).verdict()
+    assert "x has the best average rank, 1.00 over 12 data sets, and beats y" in alone
+    tied = across({"x": worse + 0.4, "y": worse, "z": worse + 0.4}).verdict()
+    assert "x and z have the best average rank, 1.50 over 12 data sets, and beat y" in tied
 
 
 def test_processes_give_the_same_numbers_and_the_first_failure():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ._judgement import default_rope
 from ._ranks import Friedman, bayesian_signed_rank, friedman_test, nemenyi_critical_difference
 from ._statistics import holm
 from ._tables import label, p_value
@@ -61,8 +63,7 @@ class ComparisonAcrossDatasets:
         self.names = [name for name in first.names if all(name in names for names in everywhere)]
         if not self.names:
             raise ValueError("No estimator was judged on every data set.")
-        self.greater_is_better = first.problem.metrics[self.main_metric].greater_is_better
-        self.in_points = first.problem.metrics[self.main_metric].in_points
+        self.metric = first.problem.metrics[self.main_metric]
 
     def __repr__(self) -> str:
         return (
@@ -71,16 +72,34 @@ class ComparisonAcrossDatasets:
         )
 
     def __str__(self) -> str:
-        table = self.scores()
-        table.loc["average rank"] = self.ranks()
-        return f"{label(self.main_metric)}\n{table.round(3).to_string()}\n{self.verdict()}"
+        parts = [label(self.main_metric), self._table().to_string(), self.verdict()]
+        return "\n".join([*parts, *self.remarks()])
 
     def _repr_html_(self) -> str:
-        from html import escape
+        told = "".join(f"<p>{escape(text)}</p>" for text in (self.verdict(), *self.remarks()))
+        return f"{self._table().to_html()}{told}"
 
+    def _table(self) -> pd.DataFrame:
         table = self.scores()
         table.loc["average rank"] = self.ranks()
-        return f"{table.round(3).to_html()}<p>{escape(self.verdict())}</p>"
+        return table.round(3).rename(columns=str)
+
+    def remarks(self) -> list[str]:
+        """What could not be judged, and why, and what is odd about the data sets.
+
+        Returns
+        -------
+        list of str
+            A sentence of the estimators that are not ranked, if there are any, and the remarks of
+            each data set.
+        """
+        told = [f"{name}: {text}" for name, c in self.comparisons.items() for text in c.remarks()]
+        return self._not_ranked() + told
+
+    def _not_ranked(self) -> list[str]:
+        judged = dict.fromkeys(name for c in self.comparisons.values() for name in c.names)
+        left_out = ", ".join(str(name) for name in judged if name not in self.names)
+        return [f"Not judged on every data set, so not ranked: {left_out}."] if left_out else []
 
     def frame(self) -> pd.DataFrame:
         """Every score of every estimator on every data set.
@@ -123,7 +142,7 @@ class ComparisonAcrossDatasets:
             ``ranks``, ``chi2`` with ``chi2_p``, and Iman and Davenport's ``f`` with ``p``.
         """
         scores = self._finite_scores().to_numpy()
-        return friedman_test(scores if self.greater_is_better else -scores)
+        return friedman_test(scores if self.metric.greater_is_better else -scores)
 
     def ranks(self) -> pd.Series:
         """The average rank of every estimator; 1 is best.
@@ -150,13 +169,14 @@ class ComparisonAcrossDatasets:
         n = len(self._finite_scores())
         return nemenyi_critical_difference(len(self.names), n, alpha)
 
-    def pairs(self, *, rope: float = 0.01) -> pd.DataFrame:
+    def pairs(self, *, rope: float | None = None) -> pd.DataFrame:
         """All pairs of estimators, the better ranked one first.
 
         Parameters
         ----------
-        rope : float, default=0.01
-            Mean differences of at most so much count as practically equal.
+        rope : float, optional
+            Mean differences of at most so much count as practically equal. By default 0.01, or 1
+            percent of the mean score of a metric without bounds.
 
         Returns
         -------
@@ -167,8 +187,9 @@ class ComparisonAcrossDatasets:
             ``p_better``, ``p_equal``, ``p_worse``.
         """
         scores, ranks = self._finite_scores(), self.ranks()
+        rope = default_rope(self.metric, scores) if rope is None else rope
         names = list(ranks.sort_values(kind="stable").index)
-        sign, rows = 1 if self.greater_is_better else -1, []
+        sign, rows = 1 if self.metric.greater_is_better else -1, []
         for first, second in combinations(names, 2):
             differences = (scores[first] - scores[second]).to_numpy()
             worse, equal, better = bayesian_signed_rank(sign * differences, rope)
@@ -214,9 +235,9 @@ class ComparisonAcrossDatasets:
         test, ranks = self.friedman(), self.ranks()
         best = ranks.idxmin()
         first = [str(name) for name in self.names if ranks[name] == ranks[best]]
-        verb = "has" if len(first) == 1 else "have"
+        has, beats, it = ("has", "beats", "it") if len(first) == 1 else ("have", "beat", "them")
         said = (
-            f"{' and '.join(first)} {verb} the best average rank, {ranks[best]:.2f} over {n} data "
+            f"{' and '.join(first)} {has} the best average rank, {ranks[best]:.2f} over {n} data "
             "sets"
         )
         friedman = f"Friedman, p {p_value(test.p)}"
@@ -229,10 +250,10 @@ class ComparisonAcrossDatasets:
         if not beaten:
             return (
                 f"{said}; the estimators differ ({friedman}), but none is beyond the "
-                f"critical difference of {distance:.2f} from it."
+                f"critical difference of {distance:.2f} from {it}."
             )
         return (
-            f"{said}, and beats {', '.join(map(str, beaten))} (critical difference "
+            f"{said}, and {beats} {', '.join(map(str, beaten))} (critical difference "
             f"{distance:.2f}; {friedman})."
         )
 
@@ -248,5 +269,6 @@ class ComparisonAcrossDatasets:
         """
         from . import _html
 
+        lead = " ".join([self.verdict(), *self._not_ranked()])  # why, the sections say
         sections = [(str(name), c, None) for name, c in self.comparisons.items()]
-        _html.write_html(path, sections, heading=title, lead=str(self.verdict()))
+        _html.write_html(path, sections, heading=title, lead=lead)

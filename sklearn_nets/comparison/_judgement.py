@@ -45,11 +45,11 @@ def interval(comparison, name, metric: str, confidence: float) -> Interval:
     return Interval(max(found.low, least), min(found.high, greatest), "Nadeau-Bengio")
 
 
-def default_rope(comparison, metric: str) -> float:
+def default_rope(metric, scores) -> float:
     """One point, or one percent of the mean score of a metric without bounds."""
-    if comparison.problem.metrics[metric].bounds[1] == 1:  # r2 is among them
+    if metric.bounds[1] == 1:  # r2 is among them
         return 0.01
-    return 0.01 * float(comparison.folds[metric].abs().mean())
+    return 0.01 * float(pd.Series(np.ravel(scores)).abs().mean())
 
 
 def fold_differences(comparison, first, second, metric: str) -> np.ndarray:
@@ -104,7 +104,8 @@ def _mcnemar_p(comparison, first, second) -> float:
 
 def pairs(comparison, metric: str, rope: float | None, confidence: float) -> pd.DataFrame:
     """The table of ``Comparison.pairs``."""
-    rope = default_rope(comparison, metric) if rope is None else rope
+    if rope is None:
+        rope = default_rope(comparison.problem.metrics[metric], comparison.folds[metric])
     names, rows = ranking(comparison, metric), []
     for first, second in combinations(names, 2):
         found = difference(comparison, first, second, metric, confidence)
