@@ -62,9 +62,9 @@ def cross_validated(n: int, n_splits: int, n_repeats: int, n_runs: int, seed: in
             [hits(fit(X[a], y[a]), X[b], y[b]).mean(axis=1) for a, b in cv.split(X, y)]
         )
         ratio = 1 / (n_splits - 1)
-        different.append(_statistics.corrected_difference(scores[:, 0] - scores[:, 1], ratio).p)
-        naive.append(_statistics.corrected_difference(scores[:, 0] - scores[:, 1], 0).p)
-        found = _statistics.corrected_difference(scores[:, 0], ratio)
+        different.append(_statistics.corrected_t_interval(scores[:, 0] - scores[:, 1], ratio).p)
+        naive.append(_statistics.corrected_t_interval(scores[:, 0] - scores[:, 1], 0).p)
+        found = _statistics.corrected_t_interval(scores[:, 0], ratio)
         covered.append(found.low <= truth <= found.high)
     return np.mean(np.array(different) < 0.05), np.mean(covered), np.mean(np.array(naive) < 0.05)
 

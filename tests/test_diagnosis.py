@@ -20,7 +20,7 @@ from sklearn_nets.comparison import Comparison, compare
 from sklearn_nets.comparison._diagnosis import _gap, diagnose, sample_errors
 from sklearn_nets.comparison._metrics import Answer, Evidence
 from sklearn_nets.comparison._problems import choose_problem
-from sklearn_nets.comparison._statistics import corrected_difference
+from sklearn_nets.comparison._statistics import corrected_t_interval
 from sklearn_nets.datasets import make_digit_scenes
 
 RNG = np.random.default_rng(0)
@@ -123,9 +123,9 @@ def test_the_interval_is_nadeau_and_bengios(n_folds):
 
     values = RNG.normal(size=n_folds)
     plain = stats.t.interval(0.95, n_folds - 1, values.mean(), stats.sem(values))
-    np.testing.assert_allclose(corrected_difference(values, 0)[1:3], plain)
+    np.testing.assert_allclose(corrected_t_interval(values, 0)[1:3], plain)
     ratio = 1 / (n_folds - 1)
-    width = np.ptp(corrected_difference(values, ratio)[1:3]) / np.ptp(plain)
+    width = np.ptp(corrected_t_interval(values, ratio)[1:3]) / np.ptp(plain)
     assert width == pytest.approx(np.sqrt(1 + n_folds * ratio))
 
 

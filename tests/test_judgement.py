@@ -493,7 +493,7 @@ def test_pairs_are_those_of_the_statistics():
     assert table.index[0][0] == leader
     for (first, second), row in table.iterrows():
         values = result.fold_scores(first, "accuracy") - result.fold_scores(second, "accuracy")
-        expected = _statistics.corrected_difference(values, 30 / 120)
+        expected = _statistics.corrected_t_interval(values, 30 / 120)
         np.testing.assert_allclose(row[["difference", "low", "high", "p"]].astype(float),
                                    expected[:4])  # fmt: skip
         bayes = _statistics.correlated_bayes(values, 30 / 120, 0.01)

@@ -27,7 +27,7 @@ def moons():
 
 def test_corrected_t_test_equals_scikit_learns_example(moons):
     differences, ratio = moons
-    found = _statistics.corrected_difference(differences, ratio)
+    found = _statistics.corrected_t_interval(differences, ratio)
     t = found.mean / _statistics.corrected_std(differences, ratio)
     assert (round(t, 3), round(found.p / 2, 3)) == (0.750, 0.227)
     t = found.mean / _statistics.corrected_std(differences, 0)
@@ -225,7 +225,7 @@ def test_the_bootstrap_p_is_that_of_the_normal_distribution_also_far_out(distanc
 
 def test_nothing_is_known_of_the_spread_of_equal_values():
     for values in ([0.1], [0.1, 0.1, 0.1], [0.3, 0.1 + 0.2], [1.0, np.nan], [np.inf, 1.0]):
-        found = _statistics.corrected_difference(values, 0.25)
+        found = _statistics.corrected_t_interval(values, 0.25)
         assert np.isnan([found.low, found.high, found.p]).all()
         assert np.isnan(_statistics.correlated_bayes(values, 0.25, 0.01)).all()
     assert np.isnan(_bootstrap.bca_interval(1.0, np.ones(50), np.ones(9))).all()
@@ -291,5 +291,5 @@ def test_simulated_equal_models_are_called_different_in_at_most_five_percent():
     for _ in range(2000):  # ten folds of a repeated split that share most of what they train on
         shared = rng.normal(size=1)
         folds = np.sqrt(1 / 10) * shared + np.sqrt(9 / 10) * rng.normal(size=10)
-        called.append(_statistics.corrected_difference(folds, 1 / 9).p < 0.05)
+        called.append(_statistics.corrected_t_interval(folds, 1 / 9).p < 0.05)
     assert np.mean(called) <= 0.055

@@ -12,7 +12,7 @@ from scipy import stats
 from ._diagnosis_data import check_data, check_labels
 from ._findings import Finding, baselines
 from ._judgement import difference, interval, rounded, rows_of, test_train_ratio
-from ._statistics import are_equal, corrected_difference, normal_difference
+from ._statistics import are_equal, corrected_t_interval, normal_difference
 from ._tables import label
 
 __all__ = ["Finding", "diagnose"]
@@ -128,7 +128,7 @@ def _gap(comparison, trained, tested) -> tuple[float, float, float]:
     metric = comparison.problem.main_metric
     values = _scores(comparison, "train_score")[trained] - _scores(comparison, metric)[tested]
     if not are_equal(values):
-        return corrected_difference(values, test_train_ratio(comparison))[:3]
+        return corrected_t_interval(values, test_train_ratio(comparison))[:3]
     # one test set, or equal folds: two independent samples, of which that of the training data,
     # whose answers were not kept, is taken to vary as unseen data do; who never varies, not at all
     n_train, n_test = comparison.folds["n_train"].iloc[0], comparison.folds["n_test"].iloc[0]

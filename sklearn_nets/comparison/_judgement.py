@@ -13,7 +13,7 @@ from ._statistics import (
     Difference,
     Interval,
     are_equal,
-    corrected_difference,
+    corrected_t_interval,
     correlated_bayes,
     holm,
     mcnemar_test,
@@ -40,7 +40,7 @@ def interval(comparison, name, metric: str, confidence: float) -> Interval:
         return NO_INTERVAL
     if are_equal(values):  # one test set, or folds that say nothing of the spread
         return kind.interval(all_evidence(comparison, name), confidence)
-    found = corrected_difference(values, test_train_ratio(comparison), confidence)
+    found = corrected_t_interval(values, test_train_ratio(comparison), confidence)
     least, greatest = kind.bounds
     return Interval(max(found.low, least), min(found.high, greatest), "Nadeau-Bengio")
 
@@ -64,7 +64,7 @@ def difference(comparison, first, second, metric: str, confidence: float) -> Dif
     if not np.isfinite(values).all():
         return no_interval(values.mean())
     if not are_equal(values):
-        return corrected_difference(values, test_train_ratio(comparison), confidence)
+        return corrected_t_interval(values, test_train_ratio(comparison), confidence)
     evidence = (all_evidence(comparison, name) for name in (first, second))
     found = comparison.problem.metrics[metric].difference(*evidence, confidence)
     return found._replace(mean=float(values.mean()))

@@ -136,7 +136,7 @@ def corrected_std(values: np.ndarray, test_train_ratio: float) -> float:
     return float(np.sqrt(np.var(values, ddof=1) * (1 / n + test_train_ratio))) if n > 1 else np.nan
 
 
-def corrected_difference(values, test_train_ratio: float, confidence: float = 0.95) -> Difference:
+def corrected_t_interval(values, test_train_ratio: float, confidence: float = 0.95) -> Difference:
     """Nadeau and Bengio's corrected resampled t-test and interval (see `corrected_std`).
 
     Parameters
