@@ -276,6 +276,15 @@ def noisy_masks(n=40, seed=0):
     return masks + rng.normal(scale=rng.uniform(0.1, 0.8, (n, 1, 1)), size=masks.shape), masks
 
 
+def test_evidence_is_computed_once():
+    evidence = compare({"Bayes": BAYES}, X, Y, cv=2).evidence("Bayes", 0)
+    problem = evidence.problem
+    assert problem.confusion(evidence) is problem.confusion(evidence)
+    metric = problem.metrics["average_precision"]
+    assert metric._resampled(evidence) is metric._resampled(evidence)
+    assert evidence.cached("a", list) is evidence.cached("a", dict)
+
+
 def test_masks_are_judged_image_by_image():
     images, masks = noisy_masks()
     models = {"half": Threshold(0.5), "high": Threshold(1.2)}

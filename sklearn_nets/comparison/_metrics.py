@@ -54,6 +54,12 @@ class Evidence:
     answer: Answer
     _kept: dict = field(default_factory=dict, repr=False)
 
+    def cached(self, key: str, make: Callable[[], Any]) -> Any:
+        """What `make` computes, once for each key."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
     @cached_property
     def sums(self) -> np.ndarray:
         """The sums that most metrics are a function of, of shape (d,)."""
@@ -215,11 +221,12 @@ class ResampledMetric(Metric):
         """The scores, of shape (n_resamples,), of samples `rows` of shape (n_resamples, n)."""
 
     def _resampled(self, evidence):
-        if self.name not in evidence._kept:
+        def resample():
             n = len(evidence.y)
             rows = np.random.default_rng(0).integers(0, n, (self.n_resamples, n))
-            evidence._kept[self.name] = self.of_resamples(evidence, rows)
-        return evidence._kept[self.name]
+            return self.of_resamples(evidence, rows)
+
+        return evidence.cached(self.name, resample)
 
     def score(self, evidence):
         return float(self.of_resamples(evidence, np.arange(len(evidence.y))[None])[0])

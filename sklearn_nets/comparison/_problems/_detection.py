@@ -116,16 +116,17 @@ class Detection(Problem):
 
     def matches(self, evidence: Evidence) -> dict:
         """What became of the predicted boxes of every class, at COCO's IoU thresholds."""
-        if "matches" not in evidence._kept:
-            matches, _ = match_boxes(evidence.y, evidence.answer.predicted, COCO_THRESHOLDS)
-            unknown = sorted(set(matches) - set(self.classes.tolist()), key=str)
-            if unknown:
-                raise ValueError(
-                    f"predict gives boxes with labels that y does not have: {unknown[:5]}. Those "
-                    f"of y are {self.classes.tolist()[:20]}."
-                )
-            evidence._kept["matches"] = matches
-        return evidence._kept["matches"]
+        return evidence.cached("matches", lambda: self._match(evidence))
+
+    def _match(self, evidence):
+        matches, _ = match_boxes(evidence.y, evidence.answer.predicted, COCO_THRESHOLDS)
+        unknown = sorted(set(matches) - set(self.classes.tolist()), key=str)
+        if unknown:
+            raise ValueError(
+                f"predict gives boxes with labels that y does not have: {unknown[:5]}. Those "
+                f"of y are {self.classes.tolist()[:20]}."
+            )
+        return matches
 
     def judge(self, evidence, names=None):
         self.matches(evidence)  # refuses answers that do not fit

@@ -102,14 +102,16 @@ class LabelProblem(Problem):
         return np.stack([np.count_nonzero(flat == c, axis=1) for c in self.classes], axis=1)
 
     def confusion(self, evidence):
-        if "confusion" not in evidence._kept:
-            evidence._kept["confusion"], _ = count_pairs(
+        def count():
+            counts, _ = count_pairs(
                 evidence.y,
                 evidence.answer.predicted,
                 classes=self.classes,
                 ignore_index=self.ignore_index,
             )
-        return evidence._kept["confusion"]
+            return counts
+
+        return evidence.cached("confusion", count)
 
     def judge(self, evidence, names=None):
         self.confusion(evidence)  # refuses wrong shapes and labels that do not exist
