@@ -130,6 +130,37 @@ def test_a_file_of_another_kind_is_refused(results, tmp_path):
         Comparison.load(path)
 
 
+def test_a_damaged_file_is_refused_wherever_the_damage_is(results, tmp_path):
+    path = tmp_path / "result.zip"
+    results["test set"].save(path)
+    whole, refused = path.read_bytes(), 0
+    for place in range(0, len(whole), 41):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            Comparison.load(path)
+        except ValueError as error:
+            refused += "no file that Comparison.save() wrote, or damaged" in str(error)
+    assert refused > 0.8 * len(whole) / 41  # some bytes of a zip, such as dates, mean nothing
+    for n_bytes in range(0, len(whole), 997):
+        path.write_bytes(whole[:n_bytes])
+        with pytest.raises(ValueError, match="or damaged"):
+            Comparison.load(path)
+    with pytest.raises(FileNotFoundError):
+        Comparison.load(tmp_path / "none.zip")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
+def test_files_have_the_permissions_of_new_files_or_of_the_old_one(results, tmp_path, monkeypatch):
+    (tmp_path / "plain").touch()
+    path = tmp_path / "result.zip"
+    monkeypatch.setattr("os.umask", None)  # that of the process is for all threads: left alone
+    results["test set"].save(path)
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    path.chmod(0o640)
+    results["test set"].save(path)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 def test_objects_that_only_pickle_could_store_are_refused(tmp_path):
     result = compare({"Bayes": BAYES}, X, Y, cv=2)
     result.predictions["Bayes"][0] = np.array([{}] * 75, dtype=object)

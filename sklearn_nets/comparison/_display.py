@@ -135,6 +135,6 @@ class DisplayMixin:
         Raises
         ------
         ValueError
-            If the file is of another kind or of a later version.
+            If the file is of another kind or of a later version, or damaged.
         """
         return _storage.load(cls, path)

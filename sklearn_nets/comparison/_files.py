@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pandas as pd
@@ -34,23 +34,18 @@ def replace_file(path: Path, data: str | bytes) -> None:
     """Write a file beside the old one and put it in its place, so that none is half-written."""
     path = file_to_write(path)
     data = data.encode("utf-8") if isinstance(data, str) else data
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as new:
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with open(new, "xb") as file:  # with the permissions of new files; those of tempfile are others
         try:
-            new.write(data)
-            new.close()
-            # as `open` would have made it, or as the old one was
-            os.chmod(new.name, path.stat().st_mode if path.exists() else 0o666 & ~_umask())
-            os.replace(new.name, path)
+            if path.exists():
+                os.chmod(new, path.stat().st_mode)
+            file.write(data)
+            file.close()
+            os.replace(new, path)
         except BaseException:
-            new.close()
-            os.unlink(new.name)
+            file.close()
+            new.unlink()
             raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_archive(path: Path, contents: dict, arrays: dict[str, np.ndarray]) -> None:
@@ -99,17 +94,20 @@ def read_archive(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
     Raises
     ------
     ValueError
-        If the file is none of its kind.
+        If the file is none of its kind, or damaged.
     """
+    data = io.BytesIO(Path(path).read_bytes())
     try:
-        with ZipFile(path) as archive:
+        with ZipFile(data) as archive:
             contents = json.loads(archive.read(CONTENTS))
             arrays = {}
             for name in archive.namelist():
-                if name.endswith(".npy"):
+                if name != CONTENTS:
                     with archive.open(name) as file:
                         array = np.lib.format.read_array(file, allow_pickle=False)
                     arrays[name.removesuffix(".npy")] = array
-    except (BadZipFile, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no file that Comparison.save() wrote: {error}") from error
+    except Exception as error:  # zipfile, zlib and numpy raise many types for damaged bytes
+        raise ValueError(
+            f"{path} is no file that Comparison.save() wrote, or damaged: {error}"
+        ) from error
     return contents, arrays
