@@ -337,6 +337,20 @@ def test_a_test_set_of_any_kind_is_held_out(kind):
     assert "a test set of 50" in repr(result)
 
 
+@pytest.mark.parametrize("convert", [pd.Series, np.asarray, list])
+def test_a_series_of_targets_takes_test_targets_of_any_kind(convert):
+    y, y_test = pd.Series(Y[:100]), convert(Y[100:])
+    result = compare({"Bayes": BAYES}, X[:100], y, test=(X[100:], y_test))
+    np.testing.assert_array_equal(result.y, Y)
+
+
+def test_a_frame_takes_test_samples_with_its_columns_alone():
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    for test in (X, frame[list("abdc")]):
+        with pytest.raises(ValueError, match="the columns of the data frames differ"):
+            compare({"Bayes": BAYES}, frame, Y, test=(test, Y))
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

@@ -144,7 +144,7 @@ def join_test_set(X, y, test):
         raise ValueError(
             "test must hold samples like those of X and y: expected the shapes "
             f"{_shape(X)} and {_shape(y)} but for the number of samples, got {_shape(X_test)} and "
-            f"{_shape(y_test)}."
+            f"{_shape(y_test)} ({error})."
         ) from error
 
 
@@ -154,8 +154,10 @@ def _shape(values):
 
 def _stack(first, second):
     if isinstance(first, (pd.DataFrame, pd.Series)):
-        if isinstance(first, pd.DataFrame) and list(first) != list(second):
-            raise ValueError("the columns differ")
+        if isinstance(first, pd.DataFrame) and list(first) != list(getattr(second, "columns", ())):
+            raise ValueError("the columns of the data frames differ")
+        if isinstance(first, pd.Series):  # values have no names: any container will do
+            second = pd.Series(to_numpy(second))
         return pd.concat([first, second], ignore_index=True)
     if sparse.issparse(first):
         return sparse.vstack([first, second], format="csr")
