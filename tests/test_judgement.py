@@ -20,6 +20,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from sklearn_nets.comparison import Comparison, ComparisonAcrossDatasets, _statistics, compare
+from sklearn_nets.metrics import get_scorer
 
 X, Y = load_iris(return_X_y=True)
 X = X + np.random.default_rng(0).normal(scale=0.8, size=X.shape)
@@ -175,6 +176,20 @@ def test_a_scorer_on_a_test_set_has_a_bootstrap_interval():
 def test_a_scorer_that_does_not_exist_is_named():
     with pytest.raises(ValueError, match=r"scoring must name metrics.*got 'accurracy'"):
         compare({"Bayes": BAYES}, X, Y, scoring="accurracy")
+
+
+@pytest.mark.parametrize(
+    "scoring",
+    [
+        skm.make_scorer(skm.accuracy_score),
+        {"mine": skm.make_scorer(skm.accuracy_score)},
+        ["accuracy", skm.get_scorer("f1_macro")],
+        get_scorer("mean_iou"),
+    ],
+)
+def test_scorers_go_by_their_names_alone(scoring):
+    with pytest.raises(TypeError, match=r"scoring must be a name or a list of names.*got "):
+        compare({"Bayes": BAYES}, X, Y, scoring=scoring)
 
 
 def test_classes_that_a_fold_lacks_have_no_probability():

@@ -107,7 +107,8 @@ def compare(
     Raises
     ------
     TypeError
-        If `estimators` is not a dict of estimators, or `test` is not a pair.
+        If `estimators` is not a dict of estimators, `test` is not a pair, or `scoring` holds
+        anything but names.
     ValueError
         If `y` holds neither labels, amounts, masks nor boxes, a prediction does not fit `y`, or
         options contradict each other.

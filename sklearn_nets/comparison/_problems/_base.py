@@ -62,8 +62,15 @@ class Problem(ABC):
         self.y, self.ignore_index = y, ignore_index
         self.metrics = {metric.name: metric for metric in self.make_metrics()}
         self.main_metric, self.shown = self.default_metric, list(self.default_shown)
-        names = [scoring] if isinstance(scoring, str) else list(scoring or [])
-        self.scoring = names
+        names = [scoring] if isinstance(scoring, str) else scoring or []
+        if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
+            raise TypeError(
+                "scoring must be a name or a list of names, since a comparison is stored without "
+                f"code, got {scoring!r}. It names metrics of the comparison "
+                f"({', '.join(self.metrics)}) or scorers of scikit-learn's: "
+                "sklearn.metrics.get_scorer_names() lists them."
+            )
+        self.scoring = names = list(names)
         for name in names:
             if name not in self.metrics:
                 if name not in get_scorer_names():
