@@ -15,6 +15,7 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold
 from sklearn.naive_bayes import GaussianNB
@@ -205,6 +206,19 @@ def test_the_learning_curve_is_scikit_learns_at_full_size():
     assert set(curve["n_train"]) == {30, 100}
     with pytest.raises(ValueError, match="fractions above 0 and at most 1"):
         result.learning_curve((0, 1))
+
+
+def test_the_learning_curve_says_why_scores_are_missing():
+    models = {"Bayes": BAYES, "kNN": KNeighborsClassifier(20)}
+    result = compare(models, X, Y, cv=3, random_state=0)
+    said = r"^kNN: 3 of 6 scores of the learning curve are missing\. Fold 1, 10 training samples: .*n_neighbors = 20"
+    with pytest.warns(FitFailedWarning, match=said) as caught:
+        curve = result.learning_curve((0.1, 1.0))
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    missing = curve[curve["score"].isna()]
+    assert set(missing["estimator"]) == {"kNN"}
+    assert set(missing["n_train"]) == {10}
 
 
 @pytest.mark.parametrize(

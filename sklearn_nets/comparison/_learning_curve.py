@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
+from sklearn.exceptions import FitFailedWarning
 
 from ._measure import take
 from ._metrics import Answer, Evidence
@@ -26,6 +27,7 @@ def learning_curve(comparison, train_sizes) -> pd.DataFrame:
     problem, rows = comparison.problem, []
     metric = problem.metrics[problem.main_metric]
     for name in comparison.names:
+        errors = []
         for fold, (train, test) in enumerate(comparison.splits):
             order = np.random.default_rng(fold).permutation(train)
             X_test, y_test = take(comparison.X, test), problem.take(test)
@@ -42,8 +44,16 @@ def learning_curve(comparison, train_sizes) -> pd.DataFrame:
                             **problem.read_scores(model, X_test),
                         )
                         score = metric.score(Evidence(problem, y_test, answer))
-                    except ValueError:  # such as too few classes among few samples
-                        pass
+                    except ValueError as error:  # such as too few classes among few samples
+                        errors.append((fold, len(part), error))
                 row = {"estimator": name, "fold": fold, "n_train": len(part), "score": score}
                 rows.append(row)
+        if errors:
+            fold, n_train, error = errors[0]
+            warnings.warn(
+                f"{name}: {len(errors)} of {len(comparison.splits) * len(sizes)} scores of the "
+                f"learning curve are missing. Fold {fold + 1}, {n_train} training samples: {error}",
+                FitFailedWarning,
+                stacklevel=3,
+            )
     return pd.DataFrame(rows)

@@ -426,7 +426,8 @@ class Comparison(DisplayMixin):
         -------
         DataFrame
             ``estimator``, ``fold``, ``n_train`` and ``score`` (the main metric on the test
-            samples); kept as ``learning_curves``, and from then on a figure of the page.
+            samples); kept as ``learning_curves``, and from then on a figure of the page. A score is
+            missing where so few samples cannot be learned from; a warning says why.
 
         Raises
         ------
