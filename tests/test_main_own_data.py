@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from sklearn_nets._cli import main as cli
+from sklearn_nets._cli.read_data import _scaled
 from sklearn_nets.comparison import compare
-from sklearn_nets.datasets import to_coco
+from sklearn_nets.datasets import from_coco, load_masks, to_coco
 
 pytest.importorskip("skrub")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -168,6 +169,14 @@ def test_photos_with_boxes_are_scaled_and_need_not_have_one_size(run, tmp_path):
     assert 'viewBox="0 0 32 24"' in page
     scores = re.findall(r"kNN[ │]+([01]\.\d+)", out)
     assert float(scores[0]) > 0.9  # mAP@0.5, in the first table
+
+
+def test_photos_with_boxes_are_scaled_as_those_with_masks(tmp_path):
+    make_boxes(tmp_path)
+    photos = load_masks(tmp_path / "images", tmp_path / "masks", size=(8, 10), progress=False)
+    data = from_coco(tmp_path / "boxes.json", tmp_path / "images")
+    scaled, _ = _scaled(data.images, data.target, (8, 10))
+    np.testing.assert_array_equal(scaled, photos.images)
 
 
 @needs("task")

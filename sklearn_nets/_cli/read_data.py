@@ -241,7 +241,7 @@ def _scaled(images, y, size) -> tuple[np.ndarray, list[dict]]:
     scaled = np.empty((len(images), *size, 3), np.uint8)
     boxes = []
     for row, image, target in zip(scaled, images, y):
-        row[:] = Image.fromarray(image).resize(size[::-1])
+        row[:] = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)  # as folders
         factor = np.tile(np.array(size[::-1]) / image.shape[1::-1], 2)
         # rounding must not carry a corner over the border
         moved = np.minimum(target["boxes"] * factor, np.tile(size[::-1], 2))
