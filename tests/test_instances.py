@@ -1,5 +1,7 @@
 """Instances: regions cut where objects touch, judged object by object."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from numpy.testing import assert_array_equal
 from scipy import ndimage
 
 from sklearn_nets import SegmentationNet, make_digit_scenes
-from sklearn_nets._base.instances import label_instances
+from sklearn_nets._base.instances import label_instances, split_region
 from sklearn_nets.metrics import instance_average_precision_score
 
 
@@ -36,6 +38,19 @@ def test_touching_disks_are_split():
     assert instance_average_precision_score(instances, split, iou_threshold=0.7) == 1.0
     assert_array_equal(split > 0, masks > 0)
     assert instance_average_precision_score(instances, joined, iou_threshold=0.7) < 0.1
+
+
+def test_many_touching_disks_take_memory_of_their_image_only():
+    axis = (np.arange(180) % 18 - 8.5) ** 2
+    region = axis[:, None] + axis < 9**2  # ten rows of ten disks
+    tracemalloc.start()
+    parts = split_region(region, 6)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * region.size  # bytes; every pixel with every center would be 1,600 a pixel
+    rows, columns = np.indices(region.shape) // 18
+    disk = (10 * rows + columns)[region]
+    assert_array_equal(parts[region], np.unique(disk, return_inverse=True)[1] + 1)
 
 
 def test_digits_that_touch_digits_of_other_classes_are_told_apart():

@@ -66,8 +66,11 @@ def split_region(region: np.ndarray, min_distance: int) -> np.ndarray:
     numbers = np.arange(1, n + 1)
     centers = np.array(ndimage.center_of_mass(top, tops, numbers))
     radii = ndimage.maximum(depth, tops, numbers)
-    pixels = np.argwhere(padded)
-    power = ((pixels[:, None] - centers) ** 2).sum(2) - radii**2
-    parts = np.zeros(padded.shape, np.int32)
-    parts[tuple(pixels.T)] = power.argmin(1) + 1
+    rows, columns = np.ogrid[: padded.shape[0], : padded.shape[1]]
+    least, parts = np.full(padded.shape, np.inf), np.zeros(padded.shape, np.int32)
+    # one object at a time: the powers of every pixel to every center would take gigabytes
+    for number, (y, x), radius in zip(numbers, centers, radii):
+        power = (rows - y) ** 2 + (columns - x) ** 2 - radius**2
+        nearer = padded & (power < least)
+        least[nearer], parts[nearer] = power[nearer], number
     return parts[1:-1, 1:-1]
