@@ -183,6 +183,9 @@ def test_filters_are_the_first_weights():
     assert FilterDisplay.from_estimator(mlp, image_shape=(1, 4, 16), max_filters=2).filters.shape == (
         2, 1, 4, 16,
     )  # fmt: skip
+    for shape in ((1, 8, 9), (8, 8)):
+        with pytest.raises(ValueError, match=r"image_shape must be .* inputs, 64; got"):
+            FilterDisplay.from_estimator(mlp, image_shape=shape)
     cnn = CNNClassifier((4,), max_iter=1).fit(IMAGES, Y)
     conv = next(m for m in cnn.net_.module_.modules() if isinstance(m, torch.nn.Conv2d))
     assert_array_equal(FilterDisplay.from_estimator(cnn).filters, conv.weight.detach().numpy())
@@ -205,6 +208,16 @@ def test_attention_is_a_share_of_every_token(pool):
     assert (display.maps >= 0).all()
     assert_array_equal(display.images, IMAGES[:7, None])
     assert_array_equal(vit.predict_proba(IMAGES), before)  # no hook is left
+
+
+def test_attention_of_a_pipeline_is_that_of_what_its_net_sees():
+    vit = ViTClassifier(image_shape=(1, 8, 8), embed_dim=8, depth=1, max_iter=2, random_state=0)
+    model = make_pipeline(StandardScaler(), vit).fit(X, Y)
+    display = AttentionDisplay.from_estimator(model, X[:4])
+    seen = model[0].transform(X[:4])
+    expected = AttentionDisplay.from_estimator(model[-1], seen)
+    assert_array_equal(display.maps, expected.maps)
+    assert_array_equal(display.images, expected.images)
 
 
 def test_attention_is_drawn_over_images_of_true_and_false():

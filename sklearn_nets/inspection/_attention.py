@@ -50,6 +50,7 @@ class AttentionDisplay:
         Parameters
         ----------
         estimator : ViTClassifier
+            Or a pipeline that ends with one, of which the net's images are drawn.
         X : array-like or torch.Tensor
             Images, as `predict` takes them.
         ax : array-like of matplotlib Axes, default=None
@@ -75,6 +76,8 @@ class AttentionDisplay:
                 f"AttentionDisplay draws a ViTClassifier, got {type(net).__name__}, which has no "
                 "attention."
             )
+        if len(getattr(estimator, "steps", ())) > 1:
+            X = estimator[:-1].transform(X)  # what the net sees
         net = copy(net).set_params(test_time_augment=False)  # of the images as they are
         maps = to_numpy(attention_maps(vits[0], lambda: net.predict(X)))
         images = _channels_first(X, net.image_shape_).reshape(len(maps), *net.image_shape_)

@@ -100,6 +100,11 @@ def _first_filters(net, image_shape):
         if image_shape is None:
             side = math.isqrt(weights.shape[1])
             image_shape = (1, side, side) if side**2 == weights.shape[1] else (1, 1, -1)
+        elif len(image_shape) != 3 or math.prod(image_shape) != weights.shape[1]:
+            raise ValueError(
+                "image_shape must be (channels, height, width) with as many values as the net has "
+                f"inputs, {weights.shape[1]}; got {image_shape!r}."
+            )
         return weights.reshape(len(weights), *image_shape)
     for module in net.net_.module_.modules() if hasattr(net, "net_") else []:
         if isinstance(module, nn.Conv2d):
