@@ -25,6 +25,7 @@ from sklearn_nets import (
 )
 from sklearn_nets.modules.augment import RandomFlipShift
 from sklearn_nets.modules.registry import build_architecture, read_weights
+from sklearn_nets.modules.segmenters import build_segmenter
 
 timm = pytest.importorskip("timm")
 smp = pytest.importorskip("segmentation_models_pytorch")
@@ -399,6 +400,23 @@ def test_timms_encoders_frozen_and_from_a_file(scenes, tmp_path):
     for name, weight in second.net_.module_[1].net.encoder.state_dict().items():
         assert torch.equal(weight, encoder.state_dict()[name])
     assert 0 < second.n_parameters_ < first.n_parameters_
+
+
+def test_encoders_read_pixels_as_they_were_trained(monkeypatch, tmp_path):
+    file = tmp_path / "encoder.pth"
+    for encoder, half in (("tf_efficientnet_lite0", True), ("resnet18", False)):
+        torch.save(build_segmenter("unet", encoder, 3, 2).net.encoder.state_dict(), file)
+        mean, std = build_segmenter("unet", encoder, 3, 2, file).pretrained_statistics
+        assert (mean == std == (0.5, 0.5, 0.5)) == half
+
+    # as if weights had been downloaded, of pixels up to 255
+    create, known = smp.create_model, {"input_range": [0, 255], "mean": [51] * 3, "std": [102] * 3}
+    monkeypatch.setattr(
+        smp, "create_model", lambda *a, encoder_weights, **k: create(*a, encoder_weights=None, **k)
+    )
+    monkeypatch.setattr(smp.encoders, "get_preprocessing_params", lambda name: known)
+    statistics = build_segmenter("unet", "resnet18", 3, 2, True).pretrained_statistics
+    assert statistics == ((0.2,) * 3, (0.4,) * 3)
 
 
 @pytest.mark.usefixtures("host")

@@ -14,6 +14,7 @@ from .layers import pad_to_multiple
 from .registry import load_weights
 
 MULTIPLE = 32  # what the encoders' five halvings divide the sides by
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std of its pixels, 0 to 1
 
 
 def build_segmenter(
@@ -66,9 +67,10 @@ def build_segmenter(
             f"architecture={architecture!r} is unknown. It must be 'small', one of {names}, or a "
             f"callable (in_channels, n_outputs) -> nn.Module.{hint}"
         )
+    name = _encoder_name(smp, architecture, encoder)
     try:
         net = smp.create_model(
-            architecture, encoder_name=_encoder_name(smp, architecture, encoder),
+            architecture, encoder_name=name,
             encoder_weights="imagenet" if pretrained is True else None,
             in_channels=in_channels, classes=n_outputs,
         )  # fmt: skip
@@ -83,7 +85,7 @@ def build_segmenter(
         load_weights(net.encoder, pretrained)
     segmenter = Segmenter(net)
     if pretrained is not False and in_channels == 3:
-        segmenter.pretrained_statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        segmenter.pretrained_statistics = _pretrained_statistics(smp, name, pretrained is True)
     return segmenter
 
 
@@ -115,6 +117,18 @@ class Segmenter(Backbone):
         height, width = X.shape[2:]
         # two pixels a side at least on the coarsest map: one alone has no variance to norm by
         return self.net(pad_to_multiple(X, MULTIPLE, 2 * MULTIPLE))[:, :, :height, :width]
+
+
+def _pretrained_statistics(smp, name: str, downloaded: bool):
+    """Mean and std of the pixels, 0 to 1, that an encoder's weights were trained on."""
+    if name.startswith("tu-"):
+        known = require("timm", f"encoder={name!r}").get_pretrained_cfg(name.removeprefix("tu-"))
+        return known.mean, known.std
+    if not downloaded:  # of its own encoders that library knows them with the weights only
+        return IMAGENET
+    known = smp.encoders.get_preprocessing_params(name)
+    white = known["input_range"][1]
+    return tuple(tuple(value / white for value in known[part]) for part in ("mean", "std"))
 
 
 def _encoder_name(smp, architecture, encoder) -> str:
