@@ -24,10 +24,11 @@ from sklearn.model_selection import (
 from skorch.callbacks import EarlyStopping
 from small_boxes import assert_same_boxes, detector, squares
 
-from sklearn_nets import DetectionNet, RandomFlipShift, RandomZoom
+from sklearn_nets import DetectionDisplay, DetectionNet, RandomFlipShift, RandomZoom
 from sklearn_nets._base.boxes import (
     Detection,
     box_classes,
+    clip_to_image,
     object_crops,
     typical_side,
     validate_boxes,
@@ -112,6 +113,16 @@ def test_images_of_any_type(data, augment):
     for dtype in ("float16", "float32", "float64", "int64"):
         found = detector(augment=augment).fit(X.astype(dtype), y).predict(X.astype(dtype))
         assert_same_boxes(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_arrays_of_another_library_with_channels_last(data):
+    strict = pytest.importorskip("array_api_strict")
+    X, y = data[0][:8].transpose(0, 2, 3, 1), data[1][:8]
+    model = detector(max_iter=1).fit(strict.asarray(X), y)
+    found = [{k: np.from_dlpack(v) for k, v in f.items()} for f in model.predict(strict.asarray(X))]
+    assert_same_boxes(found, model.predict(X))
+    display = DetectionDisplay.from_predictions(strict.asarray(X), y, found)
+    assert_array_equal(display.images, X)
 
 
 def test_images_of_several_sizes(data):

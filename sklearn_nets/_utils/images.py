@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .array_api import is_tensor
+from .array_api import from_array_api, is_tensor
 
 CHANNELS_LAST_COUNTS = (1, 3, 4)
 LAYOUTS = (
@@ -19,12 +19,14 @@ def to_channels_first(X):
 
     Parameters
     ----------
-    X : ndarray or tensor of 3 or 4 axes
+    X : ndarray, tensor or array of another library of 3 or 4 axes
 
     Returns
     -------
-    ndarray or tensor of shape (n, channels, height, width), sharing X's memory
+    ndarray or, of all but numpy's arrays, tensor of shape (n, channels, height, width), sharing
+    X's memory
     """
+    X = from_array_api(X)
     if X.ndim == 3:
         return X[:, None]
     if X.ndim != 4:
