@@ -64,6 +64,14 @@ def test_finds_new_squares(fitted):
         assert set(image["labels"]) <= set(fitted.classes_)
 
 
+def test_boxes_around_a_center_outside_of_the_image_are_left_out():
+    at = np.array([[-8, 4], [4, -8], [18, 4], [4, 18], [-2, -2], [4, 4]])
+    boxes = np.hstack([at, at + 6]).astype(float)
+    found = clip_to_image({"boxes": boxes, "labels": np.arange(6), "scores": np.ones(6)}, (20, 20))
+    assert_array_equal(found["labels"], [4, 5])
+    assert_array_equal(found["boxes"], [[0, 0, 4, 4], [4, 4, 10, 10]])
+
+
 def test_thresholds_leave_out_boxes(fitted, data):
     X, _ = data
     every = clone(fitted).set_params(score_threshold=0.0, max_iter=2).fit(*data)

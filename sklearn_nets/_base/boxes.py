@@ -184,7 +184,7 @@ def clip_to_image(found: dict, size) -> dict:
     height, width = size
     boxes = found["boxes"]
     center = boxes.reshape(-1, 2, 2).mean(1)
-    inside = (center < (width, height)).all(1)
+    inside = ((center >= 0) & (center < (width, height))).all(1)
     boxes = np.clip(boxes[inside], 0, np.tile([width, height], 2))
     return {"boxes": boxes, **{name: found[name][inside] for name in ("labels", "scores")}}
 
