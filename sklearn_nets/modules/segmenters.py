@@ -92,8 +92,8 @@ def build_segmenter(
 class Segmenter(Backbone):
     """A model of segmentation_models_pytorch that takes images of any size.
 
-    They are padded inside with their border pixels and cropped back. Its features are the map that
-    the decoder makes.
+    They are padded inside with their border pixels and cropped back. Its features are the maps of
+    its encoder, its head is the rest.
 
     Parameters
     ----------
@@ -105,11 +105,11 @@ class Segmenter(Backbone):
         self.net = net
 
     def forward_features(self, X):
-        """The decoder's map, (n, channels, height, width) at its resolution."""
-        return self.net.decoder(self.net.encoder(X))
+        """The encoder's maps, each (n, channels, height, width) at its resolution."""
+        return self.net.encoder(X)
 
     def get_classifier(self):
-        """All but the encoder."""
+        """The head: decoder and last layer, which turn the encoder's maps into outputs."""
         return nn.ModuleList([self.net.decoder, self.net.segmentation_head])
 
     def forward(self, X):
