@@ -10,14 +10,16 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_nets import (
     DetectionDisplay,
+    FeatureExtractor,
     FlattenImages,
     KNeighborsClassifier,
     LinearSVC,
     MLPClassifier,
     SegmentationDisplay,
 )
-from sklearn_nets._base.images import input_statistics
+from sklearn_nets._base.images import VALUES_AT_ONCE, input_statistics, rows_at_once
 from sklearn_nets._base.precision import image_precision
+from sklearn_nets._base.reconstruction import reconstruction_statistics
 from sklearn_nets._utils.images import to_channels_first, to_display
 from sklearn_nets.comparison._diagnosis_data import _thumbnails
 from sklearn_nets.comparison._pictures import check_images, to_rgb
@@ -53,6 +55,23 @@ def test_statistics_are_the_weighted_moments(dtype, weighted):
     repeated = np.repeat(X, weight, axis=0).astype(float)
     assert_allclose(mean.numpy(), repeated.mean((0, 2, 3)), rtol=1e-12)
     assert_allclose(scale.numpy(), repeated.std((0, 2, 3)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("side", [2, 64, 1000, 3000])
+def test_moments_of_large_images_are_summed_a_few_at_a_time(side):
+    few = rows_at_once(torch.empty(600, 3, side, side, device="meta"))
+    assert few == 1 or few * 3 * side**2 <= VALUES_AT_ONCE
+    assert few == 512 or (few + 1) * 3 * side**2 > VALUES_AT_ONCE
+
+
+def test_moments_of_pieces_are_those_of_the_whole(monkeypatch):
+    rng = np.random.RandomState(0)
+    X, share = torch.from_numpy(rng.rand(300, 3, 20, 20)), torch.from_numpy(rng.rand(300))
+    whole = [*input_statistics(X, share), *reconstruction_statistics(X, share)]
+    monkeypatch.setattr("sklearn_nets._base.images.VALUES_AT_ONCE", 10_000)
+    parts = [*input_statistics(X, share), *reconstruction_statistics(X, share)]
+    for one, other in zip(whole, parts):
+        assert_allclose(one, other, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("able", "expected"), [(True, "bfloat16"), (False, None)])

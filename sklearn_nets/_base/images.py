@@ -9,6 +9,8 @@ from .._utils.images import to_channels_first
 from .._utils.sklearn_compat import validate_data
 from .._utils.validation import check_finite
 
+VALUES_AT_ONCE = 2**22  # 32 MB of float64
+
 
 def validate_images(estimator, X, *, reset):
     """Check images of 3 or 4 axes: finite, not empty."""
@@ -16,6 +18,8 @@ def validate_images(estimator, X, *, reset):
         if min(X.shape) < 1:
             raise ValueError(f"Found images of shape {tuple(X.shape)}: every axis needs 1 or more.")
         check_finite(estimator, X)
+        options = {"ensure_2d": False, "skip_check_array": True, "reset": reset}
+        validate_data(estimator(X), **options)
     else:
         X = validate_data(
             estimator, X, ensure_2d=False, allow_nd=True, dtype="numeric", reset=reset
@@ -25,7 +29,12 @@ def validate_images(estimator, X, *, reset):
     return to_channels_first(X)
 
 
-def input_statistics(X, weight=None, chunk=512):
+def rows_at_once(X) -> int:
+    """How many samples of X may become float64 at once: as many as keep their memory small."""
+    return max(1, min(512, VALUES_AT_ONCE // X[0].numel()))
+
+
+def input_statistics(X, weight=None):
     """Weighted mean and standard deviation of every channel, in memory that does not grow with X.
 
     Parameters
@@ -42,10 +51,10 @@ def input_statistics(X, weight=None, chunk=512):
         return _pixel_statistics(X)
     weight = torch.ones(len(X), device=X.device) if weight is None else weight
     weight = weight.to(dtype) / weight.sum() / (X.shape[2] * X.shape[3])
-    moments = []
+    moments, few = [], rows_at_once(X)
     for power in (1, 2):  # two passes: one pass of squares cancels when the mean is large
         total = torch.zeros(X.shape[1], dtype=dtype, device=X.device)
-        for rows, w in zip(X.split(chunk), weight.split(chunk), strict=True):
+        for rows, w in zip(X.split(few), weight.split(few), strict=True):
             rows = rows.to(dtype)
             if power == 2:
                 rows = (rows - moments[0][:, None, None]).square()

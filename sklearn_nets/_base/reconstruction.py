@@ -8,6 +8,7 @@ from sklearn.metrics import r2_score
 
 from .._utils.array_api import to_numpy
 from ..modules.autoencoder import ReconstructionLoss
+from .images import rows_at_once
 from .tasks import Task
 
 PCA_SAMPLES = 2000  # at most, from which the number of components is found
@@ -68,10 +69,10 @@ def reconstruction_statistics(X, weight):
     dtype = torch.float32 if X.device.type == "mps" else torch.float64
     weight = torch.ones(len(X), dtype=dtype, device=X.device) if weight is None else weight
     share = (weight / weight.sum()).to(dtype)
-    mean, square = 0.0, 0.0
-    for rows, w in zip(X.split(512), share.split(512), strict=True):
+    mean, square, few = 0.0, 0.0, rows_at_once(X)
+    for rows, w in zip(X.split(few), share.split(few), strict=True):
         mean = mean + torch.tensordot(w, rows.to(dtype), 1)
-    for rows, w in zip(X.split(512), share.split(512), strict=True):
+    for rows, w in zip(X.split(few), share.split(few), strict=True):
         square = square + w @ (rows.to(dtype) - mean).square().flatten(1).mean(1)
     return mean, square.sqrt()
 
