@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose
@@ -82,6 +83,24 @@ def test_bfloat16_only_where_the_card_computes_in_it(able, expected, monkeypatch
     assert precision.dtype == torch.float32
     rows = image_precision("auto", np.zeros((2, 8)), torch.device("cuda:0"), tabular=True)
     assert rows == ("float32", None, "float32")
+
+
+@pytest.mark.parametrize("transformer", [FlattenImages(), FeatureExtractor()])
+def test_transformers_forget_the_names_of_an_earlier_frame(transformer):
+    frame = pd.DataFrame(np.random.RandomState(0).rand(4, 64)).add_prefix("pixel")
+    if isinstance(transformer, FeatureExtractor):
+        transformer.set_params(image_shape=(1, 8, 8))
+    assert list(transformer.fit(frame).feature_names_in_) == list(frame)
+    for images in (torch.ones(4, 1, 8, 8), np.ones((4, 8, 8))):
+        transformer.fit(frame).fit(images)
+        assert not hasattr(transformer, "feature_names_in_")
+
+
+def test_transformers_refuse_images_of_several_sizes():
+    for transformer in (FlattenImages(), FeatureExtractor()):
+        name = type(transformer).__name__
+        with pytest.raises(ValueError, match=rf"{name} takes images of one shape, got 2 of 2"):
+            transformer.fit([np.zeros((8, 8)), np.zeros((8, 9))])
 
 
 @pytest.mark.parametrize("make", [np.asarray, torch.from_numpy])

@@ -68,6 +68,7 @@ def test_pandas_rows_keep_feature_names(cls, digits):
     assert_array_equal(model.feature_names_in_, frame.columns)
     with pytest.raises(ValueError, match="feature names"):
         model.predict(frame[frame.columns[::-1]])
+    assert not hasattr(model.fit(torch.from_numpy(X), y), "feature_names_in_")
 
 
 @each

@@ -7,7 +7,7 @@ import torch
 from .._utils.array_api import is_tensor
 from .._utils.images import to_channels_first
 from .._utils.sklearn_compat import validate_data
-from .._utils.validation import check_finite
+from .._utils.validation import check_finite, stand_in
 
 VALUES_AT_ONCE = 2**22  # 32 MB of float64
 
@@ -19,7 +19,7 @@ def validate_images(estimator, X, *, reset):
             raise ValueError(f"Found images of shape {tuple(X.shape)}: every axis needs 1 or more.")
         check_finite(estimator, X)
         options = {"ensure_2d": False, "skip_check_array": True, "reset": reset}
-        validate_data(estimator(X), **options)
+        validate_data(estimator, stand_in(X), **options)
     else:
         X = validate_data(
             estimator, X, ensure_2d=False, allow_nd=True, dtype="numeric", reset=reset

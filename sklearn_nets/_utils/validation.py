@@ -52,15 +52,20 @@ def validate_rows(
         )
         return _numbers(X), y
     X = _check_tensor(estimator, X)
-    # Shapes, counts and names are scikit-learn's business and need no data: a view of one
-    # element on the host stands for X, whatever device X lives on.
-    stand_in = np.broadcast_to(np.zeros((), dtype=np.float32), tuple(X.shape))
-    validate_data(estimator, stand_in, y, skip_check_array=True, reset=reset)
+    validate_data(estimator, stand_in(X), y, skip_check_array=True, reset=reset)
     if dtype != "numeric" and X.dtype not in (torch.float32, torch.float64):
         X = X.to(torch.float64)
     if isinstance(y, str):
         return X
     return X, validate_target(estimator, y, len(X), y_numeric=y_numeric)
+
+
+def stand_in(X):
+    """A view of one element on the host of the shape of X, whatever device X lives on.
+
+    Shapes, counts and names are scikit-learn's business and need no data.
+    """
+    return np.broadcast_to(np.zeros((), dtype=np.float32), tuple(X.shape))
 
 
 def _is_as_in_fit(estimator, X, dtype) -> bool:

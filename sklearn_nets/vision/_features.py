@@ -201,6 +201,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 augment=None,
             )._build(X)
         self.n_features_in_ = self.estimator_.n_features_in_
+        vars(self).pop("feature_names_in_", None)
         if hasattr(self.estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.estimator_.feature_names_in_
         self._n_features_out = self.estimator_.features(X[:1]).shape[1]
