@@ -516,6 +516,12 @@ def test_files_are_written_behind_links_and_never_replace_a_pipe(tmp_path, metho
         write(tmp_path)
 
 
+def test_masks_of_several_sizes_are_refused():
+    y = [np.eye(4, dtype=int), np.ones((4, 5), int)] * 3
+    with pytest.raises(ValueError, match=r"compare takes masks of one shape, got 6 of 2 shapes"):
+        compare({"dummy": DummyClassifier()}, np.zeros((6, 4, 4)), y)
+
+
 def test_predictions_that_are_no_labels_are_refused():
     with pytest.raises(ValueError, match=r"the classes are \[0, 1, 2\]") as caught:
         compare({"regressor": LinearRegression()}, X, Y, task="classification")

@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from .._utils.images import CHANNELS_LAST_COUNTS
-from .._utils.validation import is_ragged, validate_rows, validate_target
-from .images import validate_images
+from .._utils.validation import check_one_size, validate_rows, validate_target
+from .images import check_image_shape, validate_images
 from .parameters import net_class, parameter
 from .precision import image_precision
 
@@ -30,13 +30,7 @@ class ImageReadingMixin:
     _predict_batch_size: ClassVar[int] = 256
 
     def _validate_data(self, X, y="no_validation", *, reset):
-        if is_ragged(X) and all(np.ndim(image) > 1 for image in X):
-            sizes = sorted({np.shape(image) for image in X})
-            raise ValueError(
-                f"{type(self).__name__} takes images of one shape, got {len(X)} of {len(sizes)} "
-                f"shapes: {', '.join(map(str, sizes[:3]))}{', ...' if len(sizes) > 3 else ''}. "
-                "Resize or crop them first, as PIL.Image.Image.resize does."
-            )
+        check_one_size(X, type(self).__name__)
         ndim = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
         predicting = isinstance(y, str)
         if ndim > 2:

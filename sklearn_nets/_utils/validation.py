@@ -183,3 +183,14 @@ def is_ragged(X) -> bool:
     if not isinstance(X, (list, tuple)) and not (isinstance(X, np.ndarray) and X.dtype.kind == "O"):
         return False
     return len({np.shape(item) for item in X}) > 1
+
+
+def check_one_size(X, taker: str, what: str = "images") -> None:
+    """Refuse images, or masks, of several sizes where they must be of one."""
+    if is_ragged(X) and all(np.ndim(item) > 1 for item in X):
+        sizes = sorted({np.shape(item) for item in X})
+        raise ValueError(
+            f"{taker} takes {what} of one shape, got {len(X)} of {len(sizes)} shapes: "
+            f"{', '.join(map(str, sizes[:3]))}{', ...' if len(sizes) > 3 else ''}. Resize or crop "
+            "them first, as PIL.Image.Image.resize does."
+        )

@@ -19,7 +19,7 @@ from sklearn.base import (
 from .._base.images import validate_images
 from .._utils.array_api import is_tensor
 from .._utils.sklearn_compat import HasMethods, check_is_fitted, fit_context
-from .._utils.validation import validate_rows
+from .._utils.validation import check_one_size, validate_rows
 from ._classification import CNNClassifier
 
 
@@ -88,6 +88,7 @@ class FlattenImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return self.n_features_in_
 
     def _images(self, X, *, reset):
+        check_one_size(X, type(self).__name__)
         ndim = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
         read = validate_images if ndim > 2 else validate_rows
         X = read(self, X, reset=reset)
@@ -187,6 +188,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         -------
         self : object
         """
+        check_one_size(X, type(self).__name__)
         if not (is_tensor(X) or issparse(X) or hasattr(X, "iloc")):
             X = np.asarray(X)
         if hasattr(self.net, "features") and not isinstance(self.net, type):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..._utils.validation import check_one_size
 from ._base import Problem
 from ._classification import Classification
 from ._detection import Detection
@@ -34,6 +35,7 @@ def named_problem(task: str) -> type[Problem]:
 
 def choose_problem(y, ignore_index=None, estimators=(), scoring=None, task="auto") -> Problem:
     """The problem type of targets: the one place that asks what y is."""
+    check_one_size(y, "compare", "masks")
     if task != "auto":
         return named_problem(task)(y, ignore_index, scoring)
     for problem in PROBLEMS:
