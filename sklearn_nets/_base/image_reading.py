@@ -41,14 +41,7 @@ class ImageReadingMixin:
             out = validate_rows(self, X, y, reset=reset, y_numeric=self._y_numeric)
             X, y = (out, y) if predicting else out
             X = X.reshape(len(X), *self._row_shape(X.shape[1], reset))
-        if reset:
-            self.image_shape_ = tuple(X.shape[1:])
-            self.n_features_in_ = int(np.prod(self.image_shape_))
-        elif tuple(X.shape[1:]) != self.image_shape_:
-            raise ValueError(
-                f"{type(self).__name__} was fitted on images of (channels, height, width) = "
-                f"{self.image_shape_}, got {tuple(X.shape[1:])}. Resize or crop them first."
-            )
+        check_image_shape(self, X, reset=reset)
         return X if predicting else (X, y)
 
     def _row_shape(self, n_features, reset):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from .._utils.array_api import is_tensor
@@ -27,6 +29,30 @@ def validate_images(estimator, X, *, reset):
         if min(X.shape) < 1:
             raise ValueError(f"Found images of shape {X.shape}: every axis needs 1 or more.")
     return to_channels_first(X)
+
+
+def check_n_channels(estimator, X, *, reset) -> None:
+    """Remember the channels of checked images of any size, or compare them with those of fit."""
+    if reset:
+        estimator.n_channels_in_ = X.shape[1]
+    elif X.shape[1] != estimator.n_channels_in_:
+        raise ValueError(
+            f"{type(estimator).__name__} was fitted on images of {estimator.n_channels_in_} "
+            f"channel(s), got {X.shape[1]} (shape {tuple(X.shape)} read as n, channels, height, "
+            "width)."
+        )
+
+
+def check_image_shape(estimator, X, *, reset) -> None:
+    """Remember the shape of checked images, or compare it with that of fit."""
+    shape = tuple(X.shape[1:])
+    if reset:
+        estimator.image_shape_, estimator.n_features_in_ = shape, math.prod(shape)
+    elif shape != estimator.image_shape_:
+        raise ValueError(
+            f"{type(estimator).__name__} was fitted on images of (channels, height, width) = "
+            f"{estimator.image_shape_}, got {shape}. Resize or crop them first."
+        )
 
 
 def rows_at_once(X) -> int:

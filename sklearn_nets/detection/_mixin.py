@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._base.images import to_channels_first, validate_images
+from .._base.images import check_n_channels, to_channels_first, validate_images
 from .._base.ragged import as_arrays, by_size, pad_images
 from .._utils.sklearn_compat import check_is_fitted
 from .._utils.validation import is_ragged
@@ -41,13 +41,7 @@ class DetectorMixin:
             X = pad_images(X, lambda image: validate_images(self, image, reset=reset))
         else:
             X = validate_images(self, X, reset=reset)
-        if reset:
-            self.n_channels_in_ = X.shape[1]
-        elif X.shape[1] != self.n_channels_in_:
-            raise ValueError(
-                f"{type(self).__name__} was fitted on images of {self.n_channels_in_} channel(s), "
-                f"got {X.shape[1]} (shape {tuple(X.shape)} read as n, channels, height, width)."
-            )
+        check_n_channels(self, X, reset=reset)
         return X, sizes if several else [tuple(X.shape[2:])] * len(X)
 
     def predict(self, X):

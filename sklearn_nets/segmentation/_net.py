@@ -11,7 +11,7 @@ import torch
 
 from .._base.estimator import TRAINED, BaseNet, available_if_stochastic
 from .._base.image_nets import ImageNetMixin, check_channels
-from .._base.images import to_channels_first, validate_images
+from .._base.images import check_n_channels, to_channels_first, validate_images
 from .._base.labels import weight_of_classes
 from .._base.masks import Segmentation, check_one_mask_each, mask_classes, validate_masks
 from .._base.parameters import POSITIVE_INT, net_class, parameter
@@ -241,13 +241,7 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         if is_ragged(X):
             return self._validate_lists(X, y, reset=reset)
         X = validate_images(self, X, reset=reset)
-        if reset:
-            self.n_channels_in_ = X.shape[1]
-        elif X.shape[1] != self.n_channels_in_:
-            raise ValueError(
-                f"SegmentationNet was fitted on images of {self.n_channels_in_} channel(s), got "
-                f"{X.shape[1]} (shape {tuple(X.shape)} read as n, channels, height, width)."
-            )
+        check_n_channels(self, X, reset=reset)
         return X if isinstance(y, str) else (X, validate_masks(self, y, X))
 
     def _validate_lists(self, X, y, *, reset):
@@ -255,7 +249,7 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         if not isinstance(y, str):
             check_one_mask_each(self, X, y)
         padded = pad_images(X, lambda image: validate_images(self, image, reset=reset))
-        self._validate_data(padded[:1], reset=reset)
+        check_n_channels(self, padded, reset=reset)
         if isinstance(y, str):
             return padded
         return padded, [

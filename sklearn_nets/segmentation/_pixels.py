@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import check_random_state
 
-from .._base.images import validate_images
+from .._base.images import check_n_channels, validate_images
 from .._base.masks import mask_classes, validate_masks
 from .._base.ragged import by_size
 from .._utils.array_api import convert_like, to_numpy
@@ -162,13 +162,7 @@ class PixelClassifier(SegmenterMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _images(self, X, *, reset):
         X = np.asarray(to_numpy(validate_images(self, to_numpy(X), reset=reset)))
-        if reset:
-            self.n_channels_in_ = X.shape[1]
-        elif X.shape[1] != self.n_channels_in_:
-            raise ValueError(
-                f"PixelClassifier was fitted on images of {self.n_channels_in_} channel(s), got "
-                f"{X.shape[1]} (shape {X.shape} read as n, channels, height, width)."
-            )
+        check_n_channels(self, X, reset=reset)
         return X
 
     def _patches(self, X):

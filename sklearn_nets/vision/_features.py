@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from os import PathLike
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ from sklearn.base import (
     clone,
 )
 
-from .._base.images import validate_images
+from .._base.images import check_image_shape, validate_images
 from .._utils.array_api import is_tensor
 from .._utils.sklearn_compat import HasMethods, check_is_fitted, fit_context
 from .._utils.validation import check_one_size, validate_rows
@@ -28,7 +27,7 @@ class FlattenImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     Attributes
     ----------
-    image_shape_ : tuple (channels, height, width)
+    image_shape_ : tuple (channels, height, width), or (n_features,) of rows
         The images of `fit`; those of `transform` must have the same.
     n_features_in_ : int
         Values of one image.
@@ -92,14 +91,7 @@ class FlattenImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         ndim = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
         read = validate_images if ndim > 2 else validate_rows
         X = read(self, X, reset=reset)
-        shape = tuple(X.shape[1:])
-        if reset:
-            self.image_shape_, self.n_features_in_ = shape, math.prod(shape)
-        elif shape != self.image_shape_:
-            raise ValueError(
-                f"FlattenImages was fitted on images of (channels, height, width) = "
-                f"{self.image_shape_}, got {shape}. Resize or crop them first."
-            )
+        check_image_shape(self, X, reset=reset)
         return X
 
     def __sklearn_tags__(self):
