@@ -282,6 +282,17 @@ def test_images_of_several_sizes_have_a_common_type(make, types):
     assert padded.dtype == torch.from_numpy(np.asarray([first, second])).dtype
 
 
+def test_lists_of_any_byte_order_and_of_read_only_images(ragged):
+    X, y = [image.astype(np.float32) for image in ragged[0]], ragged[1]
+    expected = small(max_iter=1).fit(X, y).predict(X)
+    for make in (lambda image: image.astype(image.dtype.newbyteorder(">")), np.copy):
+        images = [make(image) for image in X]
+        for image in images:
+            image.flags.writeable = False
+        masks = small(max_iter=1).fit(images, y).predict(images)  # a warning would be an error
+        assert all(map(np.array_equal, masks, expected))
+
+
 def test_images_of_one_pixel_can_be_zoomed():
     X, y = np.arange(8.0).reshape(8, 1, 1), np.arange(8).reshape(8, 1, 1) // 4
     assert np.isfinite(small(max_iter=1).fit(X, y).loss_)

@@ -10,7 +10,7 @@ from functools import reduce
 import numpy as np
 import torch
 
-from .._utils.array_api import is_tensor, to_numpy
+from .._utils.array_api import is_tensor, to_numpy, to_tensor
 from .._utils.validation import is_ragged
 from .images import to_channels_first
 
@@ -30,12 +30,14 @@ def pad_images(images, read: Callable) -> torch.Tensor:
     for i, image in enumerate(as_arrays(images)):
         with naming_image(i, image):
             arrays.append(read(image[None]))
-    tensors = [a if is_tensor(a) else torch.from_numpy(np.ascontiguousarray(a)) for a in arrays]
+    tensors = [to_tensor(a, a.device if is_tensor(a) else torch.device("cpu")) for a in arrays]
     channels = {t.shape[1] for t in tensors}
     if len(channels) > 1:
         raise ValueError(f"Images must have the same number of channels, got {sorted(channels)}.")
     height, width = (max(t.shape[axis] for t in tensors) for axis in (2, 3))
-    out = torch.empty((len(tensors), *channels, height, width), dtype=_common_dtype(arrays))
+    out = torch.empty(
+        (len(tensors), *channels, height, width), dtype=_common_dtype(arrays, tensors)
+    )
     for row, t in zip(out, tensors):
         rows, columns = (
             torch.arange(most).clamp(max=side - 1)
@@ -60,12 +62,11 @@ def as_arrays(images) -> list:
     return [image if hasattr(image, "ndim") else np.asarray(image) for image in images]
 
 
-def _common_dtype(arrays) -> torch.dtype:
+def _common_dtype(arrays, tensors) -> torch.dtype:
     """The type that holds the numbers of all, as where images are of one size."""
     if any(map(is_tensor, arrays)):
-        tensors = (a if is_tensor(a) else torch.from_numpy(a) for a in arrays)
         return reduce(torch.promote_types, (t.dtype for t in tensors))
-    return torch.from_numpy(np.empty(0, np.result_type(*arrays))).dtype
+    return to_tensor(np.empty(0, np.result_type(*arrays)), torch.device("cpu")).dtype
 
 
 def by_size(predict: Callable, images) -> list:
