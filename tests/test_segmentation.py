@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -344,6 +346,32 @@ def test_tiles_are_cut_of_what_is_checked(scenes):
         assert said[0] == said[1]
     with pytest.raises(InvalidParameterError, match="'tile_size' parameter"):
         small(tile_size=2.5).fit(X, y)
+
+
+def test_tiles_of_another_library_under_dispatch():
+    pytest.importorskip("array_api_strict")
+    script = """
+import array_api_strict as strict, numpy as np, sklearn
+from sklearn_nets import SegmentationNet
+X = np.random.RandomState(0).rand(4, 32, 32).astype(np.float32)
+y = (X > 0.5).astype(int)
+model = SegmentationNet((8, 8), max_iter=1, tile_size=16, random_state=0)
+with sklearn.config_context(array_api_dispatch=True):
+    masks = model.fit(strict.asarray(X), y).predict(strict.asarray(X))
+    try:
+        model.predict(X)
+    except ValueError as error:
+        print(error)
+print((np.from_dlpack(masks) == model.fit(X, y).predict(X)).all())
+"""
+    env = {**os.environ, "SCIPY_ARRAY_API": "1", "PYTHONWARNINGS": "ignore"}
+    out = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True
+    )
+    assert re.search(
+        r"fit\(\) got array_api_strict on .*, predict\(\) got numpy on cpu", out.stdout
+    )
+    assert out.stdout.endswith("True\n")
 
 
 def test_tiles_of_a_memory_map(scenes, tmp_path):

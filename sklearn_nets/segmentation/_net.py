@@ -19,7 +19,7 @@ from .._base.precision import image_precision
 from .._base.ragged import as_arrays, by_size, cut_tiles, forward_tiles, naming_image, pad_images
 from .._training.loader import gather_some
 from .._training.run import TrainingRun
-from .._utils.array_api import convert_like, from_array_api, is_tensor, to_numpy
+from .._utils.array_api import convert_like, from_array_api, to_numpy
 from .._utils.sklearn_compat import Interval, StrOptions, fit_context
 from .._utils.validation import is_ragged, validate_weight
 from ..modules.augment import RandomZoom
@@ -227,7 +227,8 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
     def _cut_tiles(self, X, y, sample_weight):
         """Tiles of images, masks and weights, which are checked as they are without tiles."""
         reset = not (self.warm_start and hasattr(self, "net_"))
-        if is_ragged(X):  # one at a time: padded to the largest they would take its memory
+        several, given = is_ragged(X), X
+        if several:  # one at a time: padded to the largest they would take its memory
             check_one_mask_each(self, X, y)
             X, y = map(as_arrays, (X, y))
             for i, (image, mask) in enumerate(zip(X, y)):
@@ -235,7 +236,8 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
                     self._validate_data(image[None], to_numpy(mask)[None], reset=reset)
         else:
             X, y = self._validate_data(from_array_api(X), y, reset=reset)
-        return cut_tiles(X, y, validate_weight(sample_weight, len(X)), self.tile_size)
+        X, y, weight = cut_tiles(X, y, validate_weight(sample_weight, len(X)), self.tile_size)
+        return X if several else convert_like(X, like=given), y, weight
 
     def _validate_data(self, X, y="no_validation", *, reset):
         if is_ragged(X):
@@ -304,15 +306,15 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         size = self.tile_size
         if size is None:
             return super()._forward(X, decode, method, through)
-        X = X if is_tensor(X) else np.asarray(X)
-        if max(to_channels_first(X[:1]).shape[2:]) <= size:
-            return super()._forward(X, decode, method, through)
+        X = X if hasattr(X, "ndim") else np.asarray(X)
         forward, images = super()._forward, to_channels_first(X)
-        answers = [
-            forward_tiles(lambda tile: forward(tile, decode, method, through), image[None], size)
-            for image in images
-        ]
-        return torch.cat(answers)
+        if max(images.shape[2:]) <= size:
+            return forward(X, decode, method, through)
+
+        def forward_tile(tile):
+            return forward(convert_like(tile, like=X), decode, method, through)
+
+        return torch.cat([forward_tiles(forward_tile, image[None], size) for image in images])
 
     def predict_proba(self, X):
         """Predict the probability of each class at every pixel.
