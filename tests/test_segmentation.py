@@ -295,6 +295,37 @@ def test_lists_of_any_byte_order_and_of_read_only_images(ragged):
         assert all(map(np.array_equal, masks, expected))
 
 
+def test_pixel_classifier_says_which_list_does_not_fit(ragged):
+    X, y = ragged
+    model = PixelClassifier(LogisticRegression())
+    with pytest.raises(ValueError, match=rf"one mask for each of {len(X)} images, got 1"):
+        model.fit(X, y[:1])
+    with pytest.raises(ValueError, match="the target y is None"):
+        model.fit(X, None)
+    with pytest.raises(ValueError, match="y must hold one label for each pixel") as caught:
+        model.fit(X, [*y[:-1], y[-1][:, 1:]])
+    assert f"Image {len(X) - 1} of the list" in caught.value.__notes__[0]
+
+
+def test_lists_of_tensors_on_any_device(ragged, device):
+    X, y = ([torch.from_numpy(a).to(device) for a in arrays] for arrays in ragged)
+    model = PixelClassifier(LogisticRegression(), random_state=0).fit(X, y)
+    expected = PixelClassifier(LogisticRegression(), random_state=0).fit(*ragged).predict(ragged[0])
+    for mask, other in zip(model.predict(X), expected):
+        assert_array_equal(mask.cpu(), other)
+
+
+@pytest.mark.parametrize("model", [small(batch_size=4), PixelClassifier(LogisticRegression())])
+def test_lists_of_tensors_of_one_size_are_answered_as_one_tensor(model, scenes, device):
+    X, y = (torch.from_numpy(a[:4]).to(device) for a in scenes)
+    model = clone(model).fit(list(X), list(y.cpu()))
+    for name in ("predict", "predict_instances", "predict_proba"):
+        if hasattr(model, name):
+            answer = getattr(model, name)(list(X))
+            assert answer.device == X.device
+            assert torch.equal(answer, getattr(model, name)(X))
+
+
 def test_images_of_one_pixel_can_be_zoomed():
     X, y = np.arange(8.0).reshape(8, 1, 1), np.arange(8).reshape(8, 1, 1) // 4
     assert np.isfinite(small(max_iter=1).fit(X, y).loss_)

@@ -9,13 +9,21 @@ import torch
 from .._utils.array_api import is_tensor
 from .._utils.images import to_channels_first
 from .._utils.sklearn_compat import validate_data
-from .._utils.validation import check_finite, stand_in
+from .._utils.validation import check_finite, is_ragged, stand_in
 
 VALUES_AT_ONCE = 2**22  # 32 MB of float64
 
 
+def stack_tensors(X):
+    """A list of tensors of one size as one tensor, which is answered in tensors; else X itself."""
+    if not isinstance(X, list | tuple) or not len(X) or not all(map(is_tensor, X)) or is_ragged(X):
+        return X
+    return torch.stack(list(X))
+
+
 def validate_images(estimator, X, *, reset):
     """Check images of 3 or 4 axes: finite, not empty."""
+    X = stack_tensors(X)
     if is_tensor(X):
         if min(X.shape) < 1:
             raise ValueError(f"Found images of shape {tuple(X.shape)}: every axis needs 1 or more.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numbers import Integral
 
+from .._base.images import stack_tensors
 from .._base.instances import label_instances
 from .._utils.array_api import convert_like, to_numpy
 from .._utils.sklearn_compat import check_is_fitted
@@ -81,6 +82,7 @@ class SegmenterMixin:
             raise ValueError(
                 f"min_distance must be a positive integer or None, got {min_distance!r}."
             )
+        X = stack_tensors(X)
         masks = self.predict(X)
         background = self.classes_[0] if background is None else background
         options = background, min_distance, min_pixels

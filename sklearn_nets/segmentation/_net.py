@@ -11,7 +11,7 @@ import torch
 
 from .._base.estimator import TRAINED, BaseNet, available_if_stochastic
 from .._base.image_nets import ImageNetMixin, check_channels
-from .._base.images import check_n_channels, to_channels_first, validate_images
+from .._base.images import check_n_channels, stack_tensors, to_channels_first, validate_images
 from .._base.labels import weight_of_classes
 from .._base.masks import Segmentation, check_one_mask_each, mask_classes, validate_masks
 from .._base.parameters import POSITIVE_INT, net_class, parameter
@@ -218,6 +218,7 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
     def _make_run(
         self, X, y, sample_weight, eval_data=None, *, incremental=False, classes=None
     ) -> TrainingRun:
+        X = stack_tensors(X)
         if self.tile_size is not None and not incremental:
             X, y, sample_weight = self._cut_tiles(X, y, sample_weight)
         return super()._make_run(
@@ -300,7 +301,7 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         -------
         masks : ndarray or torch.Tensor of shape (n_samples, height, width), or list of masks
         """
-        return by_size(super().predict, X) if is_ragged(X) else super().predict(X)
+        return by_size(super().predict, X) if is_ragged(X) else super().predict(stack_tensors(X))
 
     def _forward(self, X, decode, method, through=None):
         size = self.tile_size
@@ -331,4 +332,5 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         """
         if is_ragged(X):
             return by_size(self.predict_proba, X)
+        X = stack_tensors(X)
         return convert_like(self._probabilities(X, "predict_proba"), like=X)

@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import check_random_state
 
-from .._base.images import check_n_channels, validate_images
-from .._base.masks import mask_classes, validate_masks
-from .._base.ragged import by_size
+from .._base.images import check_n_channels, stack_tensors, validate_images
+from .._base.masks import check_one_mask_each, mask_classes, validate_masks
+from .._base.ragged import as_arrays, by_size, naming_image
 from .._utils.array_api import convert_like, to_numpy
 from .._utils.sklearn_compat import HasMethods, Interval, check_is_fitted, fit_context
 from .._utils.validation import is_ragged, validate_weight
@@ -129,11 +129,12 @@ class PixelClassifier(SegmenterMixin, MetaEstimatorMixin, BaseEstimator):
         if not is_ragged(X):
             X = self._images(X, reset=True)
             return X, validate_masks(self, y, X)
-        images = [self._images(np.asarray(image)[None], reset=i == 0) for i, image in enumerate(X)]
-        masks = [
-            validate_masks(self, np.asarray(mask)[None], image)[0]
-            for mask, image in zip(y, images, strict=True)
-        ]
+        check_one_mask_each(self, X, y)
+        images, masks = [], []
+        for i, (image, mask) in enumerate(zip(*map(as_arrays, (X, y)))):
+            with naming_image(i, image):
+                images.append(self._images(image[None], reset=i == 0))
+                masks.append(validate_masks(self, to_numpy(mask)[None], images[i])[0])
         return images, masks
 
     def predict(self, X):
@@ -152,6 +153,7 @@ class PixelClassifier(SegmenterMixin, MetaEstimatorMixin, BaseEstimator):
         check_is_fitted(self)
         if is_ragged(X):
             return by_size(self.predict, X)
+        X = stack_tensors(X)
         patches = self._patches(self._images(X, reset=False))
         shape = patches.shape[1:3]
         masks = [
