@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from numpy.testing import assert_array_equal
@@ -163,6 +164,10 @@ def test_frames_tensors_and_turned_corners_say_the_same():
         assert mean_average_precision_score(true, other) == expected
     assert mean_average_precision_score(frame(true), found) == expected
     assert mean_average_precision_score(true, frame(found)) == expected
+    unsigned = frame(found).astype({"image": np.uint8})
+    assert mean_average_precision_score(true, unsigned) == expected
+    polars = pl.from_pandas(frame(found).reset_index(drop=True))
+    assert mean_average_precision_score(true, polars) == expected
 
 
 def test_what_cannot_be_judged_is_refused():

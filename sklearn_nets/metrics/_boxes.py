@@ -297,7 +297,8 @@ def frame_to_boxes(frame, n_samples: int | None = None) -> list[dict]:
             "The column image must hold positions of images in X, integers from 0, got "
             f"{image.dtype}. Number the images, as frame['image'].map(position) does."
         )
-    last = int(image.max(initial=-1))
+    image = image.astype(np.int64)
+    last = image.max(initial=-1)
     n_samples = last + 1 if n_samples is None else n_samples
     bad = np.flatnonzero((image < 0) | (image >= n_samples))
     if len(bad):
@@ -305,10 +306,10 @@ def frame_to_boxes(frame, n_samples: int | None = None) -> list[dict]:
             f"The column image must hold positions from 0 to {n_samples - 1}; row {bad[0]} of the "
             f"frame has {image[bad[0]]}."
         )
-    boxes, labels = frame[["x0", "y0", "x1", "y1"]].to_numpy(dtype=float), frame["label"].to_numpy()
-    columns = {"boxes": boxes, "labels": labels}
+    corners = [np.asarray(frame[name], dtype=float) for name in ("x0", "y0", "x1", "y1")]
+    columns = {"boxes": np.stack(corners, axis=1), "labels": frame["label"].to_numpy()}
     if "score" in frame.columns:
-        columns["scores"] = frame["score"].to_numpy(dtype=float)
+        columns["scores"] = np.asarray(frame["score"], dtype=float)
     order = np.argsort(image, kind="stable")
     cuts = np.searchsorted(image[order], np.arange(1, n_samples))
     parts = {name: np.split(column[order], cuts) for name, column in columns.items()}
