@@ -80,6 +80,7 @@ def test_tensors_and_strings(masks):
     [
         (([[0, 1]], [[0, 1, 1]]), r"expected shape \(1, 2\), got \(1, 3\)"),
         (([], []), "nothing to judge"),
+        ((np.zeros((2, 2, 2)), [np.zeros((2, 2)), np.zeros((2, 3))]), r"\(2, 2\), got \(2, 3\)"),
     ],
 )
 def test_bad_masks(arguments, message):

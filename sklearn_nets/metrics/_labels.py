@@ -84,7 +84,7 @@ def count_pairs(y_true, y_pred, *, classes=None, ignore_index=None, sample_weigh
 
     Parameters are those of `confusion_matrix`.
     """
-    if is_ragged(y_true):
+    if is_ragged(y_true) or is_ragged(y_pred):
         return _of_several_sizes(y_true, y_pred, classes, ignore_index, sample_weight)
     y_true, y_pred = np.asarray(to_numpy(y_true)), np.asarray(to_numpy(y_pred))
     if y_true.shape != y_pred.shape:
