@@ -3,7 +3,7 @@
 import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 
 import joblib
 import numpy as np
@@ -214,6 +214,28 @@ def test_overlapping_limits_of_threads_leave_none_behind():
         assert torch.get_num_threads() == 3
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_limit_holds_in_a_thread_that_has_run_no_operation_yet():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    inside, left = Event(), Event()
+
+    def limited():
+        with threads(1):
+            inside.set()
+            left.wait()
+            return torch.get_num_threads()
+
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            with threads(1):
+                seen = pool.submit(limited)
+                inside.wait()
+            left.set()
+            assert seen.result() == 1
     finally:
         torch.set_num_threads(before)
 

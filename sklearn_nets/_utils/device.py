@@ -146,8 +146,11 @@ def threads(n: int | None):
         return
     stack = vars(_limits).setdefault("stack", [])
     with _thread_lock:
+        # in a Python thread of no operation yet the first one would take the process's number
+        # instead of the one set here; this call comes before
+        now = torch.get_num_threads()
         if not _limited["count"]:
-            _limited["before"] = torch.get_num_threads()
+            _limited["before"] = now
         _limited["count"] += 1
         stack.append(min([n, _limited["before"], *stack[-1:]]))
         torch.set_num_threads(stack[-1])
