@@ -158,6 +158,13 @@ def test_what_is_odd_in_a_coco_file_is_named(case):
         from_coco(data | {part: entries})
 
 
+def test_names_that_are_numbers_are_their_words():
+    data = to_coco([{"boxes": [[0, 0, 5, 5]], "labels": [7]}], [(8, 8)])
+    data["categories"][0]["name"] = 7
+    read = from_coco(data)
+    assert read.class_names == read.target[0]["labels"].tolist() == ["7"]
+
+
 def test_ids_may_be_strings():
     data = to_coco([{"boxes": [[0, 0, 5, 5]], "labels": ["a"]}] * 2, [(8, 8)] * 2)
     words = {

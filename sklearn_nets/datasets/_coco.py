@@ -84,7 +84,9 @@ def from_coco(annotations: str | Path | dict, image_folder: str | Path | None = 
     annotations, source = _read_json(annotations)
     _check_parts(annotations, source)
     images = sorted(annotations["images"], key=lambda image: image["id"])
-    names = {c["id"]: c["name"] for c in sorted(annotations["categories"], key=lambda c: c["id"])}
+    names = {
+        c["id"]: str(c["name"]) for c in sorted(annotations["categories"], key=lambda c: c["id"])
+    }
     boxes = {image["id"]: [] for image in images}
     for i, annotation in enumerate(annotations["annotations"]):
         for what, ids in (("image", boxes), ("category", names)):
