@@ -219,6 +219,11 @@ def test_the_task_follows_the_documented_rule_and_is_said(write, values, task, k
         assert load_table(path, "y", task=other).task == other
 
 
+def test_classes_beyond_whole_numbers_of_64_bits_stay_apart(write):
+    table = load_table(write("x,y\n" + "1,1e20\n2,2e20\n" * 5), "y")
+    assert table.target.tolist() == ["1e+20", "2e+20"] * 5
+
+
 def test_rows_without_target_are_left_out_with_their_lines_kept(write):
     table = load_table(write("x,y\n1,a\n2,\n3,b\n"), "y")
     assert table.data["x"].tolist() == [1, 3]

@@ -208,7 +208,7 @@ def _read_target(path, column: pd.Series, lines, task) -> tuple[np.ndarray, str,
         note = f"{task.capitalize()} of {name}, as asked for."
     if task == "regression":
         return numbers.to_numpy(np.float64), task, [note]
-    if y.dtype.kind == "f" and np.all(values == np.round(values)):
+    if y.dtype.kind == "f" and np.all((values == np.round(values)) & (np.abs(values) < 2**53)):
         y = y.astype(np.int64)
     return (y.astype(str) if y.dtype.kind in "bf" else y), task, [note]
 
