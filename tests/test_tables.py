@@ -224,6 +224,13 @@ def test_classes_beyond_whole_numbers_of_64_bits_stay_apart(write):
     assert table.target.tolist() == ["1e+20", "2e+20"] * 5
 
 
+def test_blank_lines_above_the_header_are_skipped(write):
+    table = load_table(write("\n" * 150 + "x;y\n1;a\n2;b\n"), "y")
+    assert table.target.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="line 152: expected 2 fields"):
+        load_table(write("\n" * 150 + "x;y\n1;2;a\n2;b\n"), "y")
+
+
 def test_rows_without_target_are_left_out_with_their_lines_kept(write):
     table = load_table(write("x,y\n1,a\n2,\n3,b\n"), "y")
     assert table.data["x"].tolist() == [1, 3]

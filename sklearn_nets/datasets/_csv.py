@@ -124,7 +124,7 @@ def _decode(raw: bytes, path: Path) -> tuple[str, list[str]]:
 
 def _find_separator(text: str) -> str:
     """The separator that splits most of the first lines into equally many fields, at least two."""
-    head = text[: 2**16]
+    head = text.lstrip("\r\n")[: 2**16]
     best, best_score = ",", (0.0, 0)
     for separator in SEPARATORS:
         reader = csv.reader(StringIO(head, newline=""), delimiter=separator, skipinitialspace=True)
