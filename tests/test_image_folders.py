@@ -264,6 +264,20 @@ def test_masks_of_sixteen_bits_keep_every_value(scenes):
     np.testing.assert_array_equal(data.images, np.rint(values / 257)[labels])
 
 
+def test_masks_of_fractions_are_refused(scenes):
+    images, masks, _, labels = scenes
+    for values in (np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 1.6]), np.array([0, 1, np.nan])):
+        for i, mask in enumerate(labels):
+            Image.fromarray(values.astype(np.float32)[mask]).save(masks / f"{i}.tif")
+        if values[2] == 2:
+            np.testing.assert_array_equal(load_masks(images, masks).masks, labels)
+        else:
+            with pytest.raises(
+                ValueError, match=r"0\.png \(its mask holds (1\.6|nan), expected whole"
+            ):
+                load_masks(images, masks)
+
+
 def test_masks_in_color_are_named_by_color(scenes):
     images, masks, _, labels = scenes
     colors = np.array([[255, 0, 0], [0, 128, 0], [1, 2, 3]], np.uint8)

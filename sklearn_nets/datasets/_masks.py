@@ -83,7 +83,7 @@ def load_masks(
         If pillow is missing.
     ValueError
         If a mask has no image or an image no mask, their sizes differ, a file is unreadable, all
-        pixels are of one class, or masks are no masks (JPEG, or more than 256 colors).
+        pixels are of one class, or masks are no masks (JPEG, fractions, or more than 256 colors).
 
     See Also
     --------
@@ -199,7 +199,11 @@ def _read_mask(file: Path, shape: tuple[int, int]) -> np.ndarray:
             values = 0xFF << 24 | rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
         else:  # gray, palette (its indices) or black and white
             image = image.getchannel(0) if image.mode in ("LA", "PA") else image
-            values = np.asarray(image).astype(np.int64)
+            values = np.asarray(image)
+            broken = values[~np.isfinite(values) | (values != np.floor(values))]
+            if len(broken):
+                raise ValueError(f"its mask holds {broken[0]:g}, expected whole numbers of classes")
+            values = values.astype(np.int64)
         # as pillow's NEAREST: the pixel under the center of each new one
         rows, columns = (
             ((np.arange(new) + 0.5) * old / new).astype(int)
