@@ -190,6 +190,12 @@ def test_bad_files_are_named(photos, damage, message):
         load_images(folder)
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2, -1])
+def test_any_number_of_threads_reads_the_same(photos, n_jobs):
+    X, _ = load_images(photos[0], return_X_y=True, n_jobs=n_jobs)
+    np.testing.assert_array_equal(X, load_images(photos[0], return_X_y=True)[0])
+
+
 def test_many_bad_files_are_counted(photos):
     folder, pixels = photos
     for name in pixels:

@@ -10,6 +10,7 @@ from numbers import Integral
 from pathlib import Path
 
 import numpy as np
+from joblib import effective_n_jobs
 from tqdm import tqdm
 
 from .._utils.optional import require
@@ -107,6 +108,7 @@ def for_each_file(read: Callable, files, progress, n_jobs, title) -> None:
     """Call ``read(i)`` for every file in several threads; name the files where it fails."""
     if n_jobs is None:
         n_jobs = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
+    n_jobs = effective_n_jobs(n_jobs)
     failures = {}
 
     def attempt(i):

@@ -54,7 +54,8 @@ def load_images(
     progress : bool, default=True
         Show a bar on standard error, if it is a terminal.
     n_jobs : int, optional
-        Number of threads; by default one per core that the process may use, at most 16.
+        Number of threads; by default one per core that the process may use, at most 16; -1
+        is one per core.
 
     Returns
     -------
