@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -143,6 +143,15 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
     progressive_resizing: bool = parameter(
         False, [Options(bool, {False})], "Only False: detectors see images of full size."
     )
+    augment: Callable | str | None = parameter(
+        "auto", [StrOptions({"auto"}), callable, None],
+        """Changes every training batch: ``augment(X, y)`` takes X of shape (n, channels, height,
+        width) as it was read, on the device, and y of shape (n, k, 5), the boxes of every image,
+        x0 y0 x1 y1 in pixels and class index; rows of class -1 are no objects, and the last of them
+        holds the size of the image, 0 0 width height. 'auto' is `RandomZoom`, which takes boxes
+        along and mirrors where the training data shows that labels bear it.""",
+        words="callable(X, y) -> (X, y), 'auto' or None",
+    )  # fmt: skip
     max_iter: int = parameter(40, [POSITIVE_INT], "Number of epochs, passes over the data.")
 
     _max_batch_size: ClassVar[int] = 8

@@ -35,23 +35,28 @@ class WeightRecorder(Callback):
     """
 
     def initialize(self):
+        """Forget what was recorded; skorch calls it when it makes a net."""
         self._weights, self.loss_ = [], []
         return self
 
     def on_train_begin(self, net, **kwargs):
+        """Record the weights before the first step."""
         self.initialize()
         self._keep(net)
 
     def on_batch_end(self, net, loss=None, training=True, **kwargs):
+        """Record weights and loss after a step on a mini-batch."""
         if training:
             self._keep(net)
             self.loss_.append(float(loss))
             self._in_batches = True
 
     def on_epoch_begin(self, net, **kwargs):
+        """Expect an epoch that is one step."""
         self._in_batches = False
 
     def on_epoch_end(self, net, **kwargs):
+        """Record weights and loss of an epoch that was one step."""
         if not self._in_batches:
             self._keep(net)
             self.loss_.append(net.history[-1, "train_loss"])
@@ -62,4 +67,5 @@ class WeightRecorder(Callback):
 
     @property
     def path_(self):
+        """All learned weights before training and after every step, one row each."""
         return np.stack(self._weights)
