@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from sklearn.preprocessing import LabelBinarizer
 
 from ._base.classifier import ClassifierNet
 from ._base.estimator import FITTED
+from ._base.labels import Multilabel
 from ._base.parameters import POSITIVE_INT, net_class, parameter
 from ._base.precision import row_precision
 from ._base.regressor import RegressorNet, regression_loss
@@ -178,6 +180,13 @@ class MLPClassifier(_MLPMixin, ClassifierNet):
     >>> clf.fit(X_train, y_train).score(X_test, y_test) > 0.95
     True
     """
+
+    @property
+    def _label_binarizer(self) -> LabelBinarizer:
+        """scikit-learn's encoder of y: converters to ONNX ask it whether y holds several labels."""
+        classes = self._task.classes
+        several = isinstance(self._task, Multilabel)
+        return LabelBinarizer().fit(np.eye(len(classes), dtype=int) if several else classes)
 
 
 @net_class(fitted=FITTED, differences=DIFFERENCES)

@@ -15,9 +15,10 @@ import sklearn.neural_network
 import sklearn.svm
 from scipy import sparse
 from sklearn.datasets import load_iris
+from sklearn.neural_network import MLPClassifier as Reference
 
 import sklearn_nets
-from sklearn_nets import accel
+from sklearn_nets import MLPClassifier, accel
 from sklearn_nets.accel import REPLACED, Fit, pairs, patch_sklearn, unpatch_sklearn
 
 X, y = load_iris(return_X_y=True)
@@ -226,3 +227,14 @@ def test_missing_script_is_a_usage_error(main, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["nowhere.py"])
     assert "no such file: nowhere.py" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", [int, bool, str, "several labels"])
+def test_converters_find_the_encoder_of_labels(kind):
+    """skl2onnx, which takes a patched class for scikit-learn's, reads it."""
+    X, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 3
+    y = np.c_[y > 0, y > 1].astype(int) if kind == "several labels" else y.astype(kind)
+    ours, theirs = (cls(max_iter=1).fit(X, y) for cls in (MLPClassifier, Reference))
+    assert ours._label_binarizer.y_type_ == theirs._label_binarizer.y_type_
+    assert not hasattr(MLPClassifier(), "_label_binarizer")

@@ -105,6 +105,13 @@ def test_bad_weights(masks, several_sizes, weight, message):
         metrics.mean_iou_score(*masks, sample_weight=weight)
 
 
+def test_weight_only_on_what_is_ignored_leaves_nothing_to_judge(masks):
+    y_true, y_pred = masks
+    y_true[0] = 9
+    with pytest.raises(ValueError, match="nothing to judge"):
+        metrics.mean_iou_score(y_true, y_pred, ignore_index=9, sample_weight=[1, 0, 0, 0, 0])
+
+
 def test_unknown_labels_are_named():
     with pytest.raises(ValueError, match=r"Found the labels \[9\]"):
         count_pairs([0, 9], [0, 0], classes=[0, 1])

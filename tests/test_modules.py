@@ -4,6 +4,7 @@ import copy
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from sklearn_nets.modules.layers import (
     identity_conv,
     stem_stride,
 )
+from sklearn_nets.modules.mlp import MLP
 from sklearn_nets.modules.resnet import ResidualCNN, ResidualStage
 from sklearn_nets.modules.unet import UNet
 from sklearn_nets.modules.vit import Attention, ConvTokenizer, VisionTransformer
@@ -423,3 +425,17 @@ def test_segmentation_fuses_every_resolution():
     gradients = torch.autograd.grad(net(X)[0, 0, 8, 8], maps)
     assert len(maps) == 3
     assert all(gradient.abs().sum() > 0 for gradient in gradients)
+
+
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+def test_a_perceptron_bears_hooks(activation):
+    """Explainers such as shap's look into a net by them."""
+    net = MLP([4, 5, 5, 2], activation).initialize(np.random.RandomState(0))
+    X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    (expected,) = torch.autograd.grad(net(X).sum(), X)
+    seen = []
+    for layer in net.layers:
+        layer.register_full_backward_hook(lambda layer, _, grads: seen.append(grads[0].shape))
+    (found,) = torch.autograd.grad(net(X).sum(), X)
+    assert torch.equal(found, expected)
+    assert seen == [(3, 5), (3, 5)]  # of the last one weights alone are used

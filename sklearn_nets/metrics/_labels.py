@@ -99,8 +99,10 @@ def count_pairs(y_true, y_pred, *, classes=None, ignore_index=None, sample_weigh
         judged = y_true != ignore_index
         y_true, y_pred = y_true[judged], y_pred[judged]
         weight = None if weight is None else weight[judged]
-    if not y_true.size:
-        raise ValueError("There is nothing to judge: y_true is empty or ignored as a whole.")
+    if not y_true.size or (weight is not None and not weight.any()):
+        raise ValueError(
+            "There is nothing to judge: y_true is empty, or all of it is ignored or without weight."
+        )
     if classes is None:
         classes = np.union1d(y_true, y_pred)
     classes = np.asarray(classes)

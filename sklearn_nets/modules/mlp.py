@@ -21,6 +21,14 @@ ACTIVATIONS = {
     "relu": torch.relu_,
 }
 
+# For a graph: hooks of torch's, with which explainers look into a net, bear nothing in place.
+OUT_OF_PLACE = {
+    "identity": lambda z: z,
+    "logistic": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+}
+
 # Multiply the gradient by the activation's derivative, a function of the activation's own output.
 BACKWARD = {
     "identity": lambda delta, a: delta,
@@ -99,6 +107,8 @@ class MLP(nn.Module, ManualGradient, NumpyProducts):
                     X = _linear_by_numpy(layer, X)
                     activate(torch.from_numpy(X))  # in place
                 return torch.from_numpy(_linear_by_numpy(last, X))
+        if torch.is_grad_enabled():
+            activate = OUT_OF_PLACE[self.activation]
         for layer in hidden:
             X = activate(layer(X))
         # outputs first: few outputs make a product of few columns slow, and a softmax too
