@@ -110,6 +110,21 @@ def test_no_better_than_a_dummy_is_under_fit():
     assert diagnose(judged(Y, {"dummy": np.zeros_like(Y), "fine": flipped(Y, 0.2)})) == []
 
 
+def test_without_a_dummy_the_best_constant_answer_takes_its_place():
+    (finding,) = diagnose(judged(Y, {"lost": flipped(Y, 0.5), "fine": flipped(Y, 0.2)}))
+    assert (finding.kind, finding.severity) == ("under-fit", "warning")
+    assert "lost is not clearly better than always answering the most frequent" in finding.sentence
+    splits = KFold(4).split(Y)
+    majority = [np.mean(Y[test] == np.median(Y[train])) for train, test in splits]
+    assert f"against {np.mean(majority):.3f} " in finding.sentence
+    noise = RNG.normal(size=400)
+    (finding,) = diagnose(judged(noise, {"noise": 0.1 * RNG.normal(size=400)}))
+    assert "always answering the mean" in finding.sentence
+    assert diagnose(judged(noise, {"fine": noise + 0.5 * RNG.normal(size=400)})) == []
+    ranked = judged(Y, {"lost": flipped(Y, 0.5)}, scoring="f1")  # asks for more than right or wrong
+    assert diagnose(ranked) == []
+
+
 def test_train_scores_may_be_missing():
     result = judged(Y, {"a": flipped(Y, 0.1)})
     assert "train_score" not in result.folds
@@ -243,17 +258,19 @@ def test_the_interval_of_a_gap_on_a_test_set_covers_as_often_as_it_says(metric):
 def test_errors_of_samples():
     numbers = RNG.normal(size=40)
     result = judged(numbers, {"a": numbers + 2})
-    np.testing.assert_allclose(sample_errors(result, "a"), 4)
+    np.testing.assert_allclose(sample_errors(result, result.predictions["a"]), 4)
     masks = RNG.integers(0, 3, (8, 4, 4))
     wrong = masks.copy()
     wrong[:, 0] = 1 - masks[:, 0] % 2  # of the two classes that are judged
     result = judged(masks, {"a": wrong}, ignore_index=2)
     judged_pixels = (masks != 2).reshape(8, -1).sum(axis=1)
     expected = (masks[:, 0] != 2).sum(axis=1) / judged_pixels
-    np.testing.assert_allclose(sample_errors(result, "a"), expected)
+    np.testing.assert_allclose(sample_errors(result, result.predictions["a"]), expected)
     result = judged(Y, {"a": flipped(Y, 0.1)})
     result.splits, result.predictions["a"] = result.splits * 2, result.predictions["a"] * 2
-    np.testing.assert_array_equal(sample_errors(result, "a"), flipped(Y, 0.1) != Y)
+    np.testing.assert_array_equal(
+        sample_errors(result, result.predictions["a"]), flipped(Y, 0.1) != Y
+    )
 
 
 def test_small_classes_and_imbalance():

@@ -12,6 +12,7 @@ from scipy import stats
 from ._diagnosis_data import check_data, check_labels
 from ._findings import Finding, baselines
 from ._judgement import difference, interval, rounded, rows_of, test_train_ratio
+from ._metrics import Answer, Evidence
 from ._statistics import are_equal, corrected_t_interval, normal_difference
 from ._tables import label
 
@@ -189,27 +190,57 @@ def _check_fit(comparison) -> Iterator[Finding]:
 
 
 def _check_against_dummies(comparison, test, dummies) -> Iterator[Finding]:
+    """Whether estimators are better than the best dummy, or else than the best constant answer."""
     metric = comparison.problem.main_metric
     constant = {k: v for k, v in _scores(comparison, metric).items() if k in dummies}
-    if not constant:
-        return
-    dummy = max(constant, key=lambda name: constant[name].mean())
-    for name, scores in test.items():
-        ahead, low, high = _ahead(comparison, name, dummy)
-        fewer_errors = sample_errors(comparison, dummy) - sample_errors(comparison, name)
+    if constant:
+        baseline = max(constant, key=lambda name: constant[name].mean())
+        words, scores = f"{baseline}, which says the same of every sample", constant[baseline]
+        errors = sample_errors(comparison, comparison.predictions[baseline])
+    else:
+        answers = _constant_answers(comparison)
+        if answers is None:
+            return
+        baseline, predictions, scores = answers
+        words, errors = baseline, sample_errors(comparison, predictions)
+    for name in test:
+        if constant:
+            ahead, low, high = _ahead(comparison, name, baseline)
+        else:
+            ratio = test_train_ratio(comparison)
+            ahead, low, high, *_ = corrected_t_interval(test[name] - scores, ratio)
+        fewer_errors = errors - sample_errors(comparison, comparison.predictions[name])
         if not low > 0 and _normal_interval(fewer_errors)[0] <= 0:
             found = ""
             if np.isfinite(low):
                 ends = f"{_size(comparison, low)} to {_size(comparison, high)}"
-                found = f" (better by {_size(comparison, ahead)}, 95 % interval {ends})"
+                found = f" (a difference of {_size(comparison, ahead)}, 95 % interval {ends})"
             yield Finding(
                 "under-fit",
                 "warning",
-                f"{name} is not clearly better than {dummy}, which says the same of every sample: "
-                f"{label(metric)} {_number(comparison, scores.mean())} against "
-                f"{_number(comparison, constant[dummy].mean())}{found}.",
-                {"estimator": name, "baseline": dummy, "gap": ahead, "interval": (low, high)},
+                f"{name} is not clearly better than {words}: "
+                f"{label(metric)} {_number(comparison, test[name].mean())} against "
+                f"{_number(comparison, scores.mean())}{found}.",
+                {"estimator": name, "baseline": baseline, "gap": ahead, "interval": (low, high)},
             )
+
+
+def _constant_answers(comparison):
+    """Words, predictions and scores of the best constant answer on every fold.
+
+    None where the main metric is another than the problem's own, which needs more than predictions.
+    """
+    problem, metric = comparison.problem, comparison.problem.main_metric
+    if metric != problem.default_metric or problem.constant_answer(comparison.y) is None:
+        return None
+    predictions, scores = [], []
+    for train, test in comparison.splits:
+        y = problem.take(test)
+        answer, words = problem.constant_answer(problem.take(train))
+        predictions.append(np.full(len(y), answer))
+        evidence = Evidence(problem, y, Answer(predictions[-1]))
+        scores.append(problem.judge(evidence, [metric])[metric])
+    return words, predictions, _sign(comparison) * np.array(scores)
 
 
 def _check_convergence(comparison) -> Iterator[Finding]:
@@ -304,11 +335,14 @@ def _normal_interval(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def sample_errors(comparison, name: str) -> np.ndarray:
-    """The error on each tested sample (`Problem.errors`), the mean where it was tested again."""
+def sample_errors(comparison, predictions: list) -> np.ndarray:
+    """The error on each tested sample (`Problem.errors`), the mean where it was tested again.
+
+    Of the predictions of every fold.
+    """
     problem, n = comparison.problem, len(comparison.y)
     total, count = np.zeros(n), np.zeros(n)
-    for (_, test), predicted in zip(comparison.splits, comparison.predictions[name]):
+    for (_, test), predicted in zip(comparison.splits, predictions):
         np.add.at(total, test, problem.errors(problem.take(test), predicted))
         np.add.at(count, test, 1)
     return total[count > 0] / count[count > 0]

@@ -110,6 +110,10 @@ class Problem(ABC):
     def errors(self, y, predicted) -> np.ndarray:
         """How wrong each answer is, of shape (n_samples,), 0 where it is right."""
 
+    def constant_answer(self, y) -> tuple[Any, str] | None:
+        """The best answer to give of every sample, judged by some, and words for it."""
+        return None
+
     def says_the_same(self, predicted) -> bool:
         """Whether all samples have the same answer, as those of dummies have."""
         predicted = np.asarray(predicted)

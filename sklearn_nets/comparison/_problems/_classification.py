@@ -131,6 +131,10 @@ class Classification(LabelProblem):
     def errors(self, y, predicted):
         return (predicted != y).astype(float)
 
+    def constant_answer(self, y):
+        labels, counts = np.unique(y, return_counts=True)
+        return labels[counts.argmax()], "always answering the most frequent class"
+
     def right(self, evidence):
         return evidence.answer.predicted == evidence.y
 

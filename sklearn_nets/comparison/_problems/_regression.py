@@ -96,6 +96,9 @@ class Regression(Problem):
     def errors(self, y, predicted):
         return (predicted - y) ** 2.0
 
+    def constant_answer(self, y):
+        return y.mean(), "always answering the mean"
+
     def cases(self, evidence):
         # Centered, so that squares of large amounts with a small spread keep their digits.
         y = evidence.y - self.center
