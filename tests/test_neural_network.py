@@ -429,6 +429,23 @@ def test_integer_weight_is_repetition_and_zero_weight_is_absence(digits):
     assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-7)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, csr_matrix, torch.from_numpy])
+@pytest.mark.parametrize("solver", ["lbfgs", "gd"])
+def test_zero_weight_is_absence_for_solvers_of_all_samples(digits, solver, kind, monkeypatch):
+    monkeypatch.setattr(lbfgs, "DENSE_VALUES", 64 * 40)  # the first pieces have no weight
+    (X, y), weight = digits, np.arange(500) % 3 * (np.arange(500) > 100)
+    settings = {"solver": solver, "max_iter": 5, "random_state": 0}
+    odd = np.where((np.arange(500) < 9)[:, None], 1e200, X)
+    with_odd = MLPRegressor(**settings).fit(kind(odd), y, weight)
+    without = MLPRegressor(**settings).fit(kind(X[weight > 0]), y[weight > 0], weight[weight > 0])
+    assert with_odd.loss_ == without.loss_
+    assert_array_equal(with_odd.coefs_[0], without.coefs_[0])
+    if solver == "lbfgs":
+        assert_same_net(with_odd, reference.MLPRegressor(**settings).fit(X, y, weight), kind(X))
+    with pytest.raises(ValueError, match="leave no sample of any weight"):
+        MLPClassifier(class_weight=dict.fromkeys(range(10), 0), **settings).fit(kind(X), y)
+
+
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 3.0, 1: 0.5}])
 def test_class_weight_is_the_product(digits, class_weight):
     X, y = digits[0][:100], digits[1][:100]

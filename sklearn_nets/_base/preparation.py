@@ -99,8 +99,7 @@ class Preparation(NetParameters, ABC):
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "net_") or not (self.warm_start or incremental)
         data, y = self._validate_data(from_array_api(X), y, reset=first)
-        n = data.shape[0]
-        weight = validate_weight(sample_weight, n)
+        weight = validate_weight(sample_weight, data.shape[0])
         device = resolve_device(self.device, data)
         if incremental and not first:  # the optimizer's state goes on where it is
             device = next(self.net_.module_.parameters()).device
@@ -114,6 +113,9 @@ class Preparation(NetParameters, ABC):
             self._fit_namespace = namespace_and_device(X)
         target = self._task.encode(y)
         weight = self._apply_class_weight(target, weight)
+        rows = _weighted_rows(weight)
+        if rows is not None and self.solver in FULL_BATCH:
+            data, target, weight, rows = _take(data, rows), target[rows], weight[rows], None
         self.device_ = str(device)
         source = self._place(data, target, weight, device)
         random = self._torch_random(random_state, device)
@@ -123,12 +125,12 @@ class Preparation(NetParameters, ABC):
         else:
             module = previous.module_
             self._update_module(module)
-        rows, eval_set = self._split(data, target, weight, eval_data, device, random_state)
+        rows, eval_set = self._split(rows, data, target, weight, eval_data, device, random_state)
         stochastic = self.solver not in FULL_BATCH
         loader = BatchLoader(
             source,
             rows=rows,
-            batch_size=self._batch_size(n if rows is None else len(rows)),
+            batch_size=self._batch_size(data.shape[0] if rows is None else len(rows)),
             random_state=random_state if self.shuffle and stochastic else None,
         )
         # the state of the optimizer goes on with the same loss and solver alone
@@ -177,20 +179,14 @@ class Preparation(NetParameters, ABC):
         with nullcontext() if random is None else random.as_default():
             return self._make_module(source.X, source.weight, random_state)
 
-    def _split(self, data, target, weight, eval_data, device, random_state):
-        """Rows to train on (None for all) and the validation set, if there is one."""
-        rows, make = None, partial(self._make_eval_set, device=device)
+    def _split(self, rows, data, target, weight, eval_data, device, random_state):
+        """Of the rows (None for all) those to train on, and the validation set, if there is one."""
+        make = partial(self._make_eval_set, device=device)
         if eval_data is not None:
             X, y, w = eval_data
             X, y = self._validate_data(from_array_api(X), y, reset=False)
             eval_data = make(X, self._task.encode(y), validate_weight(w, X.shape[0]))
-        if self.solver in FULL_BATCH:
-            return None, eval_data
-        if weight is not None and not weight.all():
-            rows = np.flatnonzero(weight)  # no weight is absence
-            if not len(rows):
-                raise ValueError("class_weight and sample_weight leave no sample of any weight.")
-        if eval_data is not None or not self.early_stopping:
+        if eval_data is not None or not self.early_stopping or self.solver in FULL_BATCH:
             return rows, eval_data
         rows, held_out = train_test_split(
             np.arange(len(target)) if rows is None else rows,
@@ -203,8 +199,8 @@ class Preparation(NetParameters, ABC):
                 "The validation set is too small. Increase 'validation_fraction' "
                 "or the size of your dataset."
             )
-        X = data[torch.from_numpy(held_out).to(data.device)] if is_tensor(data) else data[held_out]
-        return rows, make(X, target[held_out], None if weight is None else weight[held_out])
+        w = None if weight is None else weight[held_out]
+        return rows, make(_take(data, held_out), target[held_out], w)
 
     def _make_eval_set(self, X, target, weight, device):
         self._task.check_eval_target(target)
@@ -300,3 +296,17 @@ class Preparation(NetParameters, ABC):
             "warn": not incremental and not one_cycle,
             "verbose": bool(self.verbose),
         }
+
+
+def _weighted_rows(weight):
+    """The samples that have weight, None for all: no weight is absence."""
+    if weight is None or weight.all():
+        return None
+    if not weight.any():
+        raise ValueError("class_weight and sample_weight leave no sample of any weight.")
+    return np.flatnonzero(weight)
+
+
+def _take(data, rows):
+    """The samples at these rows."""
+    return data[torch.from_numpy(rows).to(data.device)] if is_tensor(data) else data[rows]
