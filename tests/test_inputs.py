@@ -146,6 +146,14 @@ def test_weights_that_vanish_in_float32_are_not_a_net(early_stopping):
         model.fit(X.astype(np.float32), Y, sample_weight=np.full(len(Y), 1e-300))
 
 
+@pytest.mark.parametrize("solver", ["lbfgs", "gd", "adam"])
+@pytest.mark.filterwarnings("ignore")  # of what overflows, and scipy's
+def test_an_infinite_loss_is_not_a_net(solver):
+    model = MLPRegressor(solver=solver, random_state=0)
+    with pytest.raises(ValueError, match="non-finite parameter weights.*The loss was inf"):
+        model.fit(1e200 * X, Y)
+
+
 def test_a_score_that_is_nan_is_no_improvement():
     progress = Progress.start(early_stopping=True)
     assert progress.update(1.0, 0.5, tol=1e-4)

@@ -30,6 +30,11 @@ def train_gd(run: TrainingRun) -> None:
         Its data is taken as one batch. Its ``stopping.tol`` bounds the gradient's greatest entry,
         its learning rate is the first length that is tried.
 
+    Raises
+    ------
+    ValueError
+        If the loss or the weights are not finite.
+
     References
     ----------
     Armijo (1966), "Minimization of functions having Lipschitz continuous first partial
@@ -62,11 +67,7 @@ def train_gd(run: TrainingRun) -> None:
     net.history[:] = [row for row in net.history if "train_loss" in row]  # not one cut short
     net.notify("on_train_end", X=run.loader, y=None)
     net.module_.eval()
-    if not run.weights_are_finite():
-        raise ValueError(
-            "Solver produced non-finite parameter weights. The input data may contain large "
-            "values and need to be preprocessed."
-        )
+    run.check_finite(bool(np.isfinite(run.progress.loss)))
     if run.warn and not stopped:
         warnings.warn(
             f"Gradient descent: after {run.max_epochs} steps the gradient is not below "

@@ -90,7 +90,7 @@ def train_lbfgs(run: TrainingRun, *, max_fun: int) -> None:
     Raises
     ------
     ValueError
-        If the weights are not finite.
+        If the loss or the weights are not finite.
     """
     net = run.net
     objective = Objective(run)
@@ -138,9 +138,5 @@ def train_lbfgs(run: TrainingRun, *, max_fun: int) -> None:
     net.history[:] = [row for row in net.history if "train_loss" in row]  # not one cut short
     net.notify("on_train_end", X=run.loader, y=None)
     net.module_.eval()
-    if not run.weights_are_finite():
-        raise ValueError(
-            "Solver produced non-finite parameter weights. The input data may contain large "
-            "values and need to be preprocessed."
-        )
     run.progress.loss, _ = Objective(run, run.report_factor).evaluate()
+    run.check_finite(bool(np.isfinite(run.progress.loss)))

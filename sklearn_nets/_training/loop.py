@@ -168,7 +168,7 @@ def _end_epoch(run, loss) -> bool:
     if run.verbose:
         print(f"Iteration {run.epoch}, loss = {loss:.8f}")
     if not np.isfinite(loss) and not (rule.early_stopping and progress.best_score > -np.inf):
-        _raise_if_not_finite(run)  # there are no weights to go back to
+        run.check_finite(not np.isnan(loss))  # there are no weights to go back to
     score = run.evaluate()
     if run.verbose and score is not None:
         print(f"Validation score: {score:f}")
@@ -183,8 +183,7 @@ def _finish(run, stopped):
     if run.progress.best_weights is not None:
         run.module.load_state_dict(run.progress.best_weights)
         run.progress.best_weights = None
-    if not run.weights_are_finite():
-        _raise_if_not_finite(run)
+    run.check_finite()
     if run.warn and not stopped and run.epoch == run.max_epochs:
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({run.max_epochs}) reached and the "
@@ -192,17 +191,6 @@ def _finish(run, stopped):
             ConvergenceWarning,
             stacklevel=5,
         )
-
-
-def _raise_if_not_finite(run):
-    loss = run.progress.loss
-    if not np.isnan(loss) and run.weights_are_finite():
-        return
-    raise ValueError(
-        "Solver produced non-finite parameter weights. The input data may contain large "
-        f"values and need to be preprocessed. The loss was {loss} in epoch {run.epoch} with "
-        f"learning_rate_init={run.learning_rate}: scale X, or lower learning_rate_init."
-    )
 
 
 def listens_to_batches(callback) -> bool:

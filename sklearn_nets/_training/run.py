@@ -172,9 +172,17 @@ class TrainingRun:
         """A copy of the module's state."""
         return {name: w.clone() for name, w in self.module.state_dict().items()}
 
-    def weights_are_finite(self) -> bool:
+    def check_finite(self, loss_is_fine: bool = True) -> None:
+        """Refuse weights that are not finite, or a loss that the caller finds unfit."""
         finite = [torch.isfinite(w).all() for w in self.module.parameters()]
-        return bool(torch.stack(finite).all())  # asked once: a device is waited for
+        if loss_is_fine and bool(torch.stack(finite).all()):  # asked once: a device is waited for
+            return
+        raise ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large "
+            f"values and need to be preprocessed. The loss was {self.progress.loss} in epoch "
+            f"{self.epoch} with learning_rate_init={self.learning_rate}: scale X, or lower "
+            "learning_rate_init."
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes while training, to go on from in another run of the same making."""
