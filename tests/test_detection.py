@@ -211,6 +211,9 @@ def test_class_weight_shifts_the_scores(data):
     counts = np.bincount(np.concatenate([t["labels"] for t in y]))
     balanced = detector(class_weight="balanced", max_iter=1).fit(X, y)
     assert_allclose(balanced.class_weight_, counts.sum() / (2 * counts))
+    weighted = clone(balanced).fit(X, y, sample_weight=np.arange(len(y)) % 2)
+    counts = np.bincount(np.concatenate([image["labels"] for image in y[1::2]]), minlength=2)
+    assert_allclose(weighted.class_weight_, counts.sum() / (2 * counts))
     with pytest.raises(ValueError, match="class_weight names"):
         detector(class_weight={7: 1.0}).fit(X, y)
     with pytest.raises(ValueError, match="not supported by architecture='fcos'"):

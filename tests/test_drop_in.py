@@ -358,6 +358,15 @@ def test_balanced_weights_of_classes_without_samples():
         net(class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2])
 
 
+@pytest.mark.parametrize("target", [Y, np.c_[Y > 0, Y == 2] * 1], ids=["classes", "several"])
+def test_balanced_weights_count_samples_by_their_weight(target):
+    weight = np.arange(len(Y)) % 3
+    model = net(max_iter=5, class_weight="balanced")
+    repeated = clone(model).fit(np.repeat(X, weight, 0), np.repeat(target, weight, 0))
+    model.fit(X, target, sample_weight=weight)
+    assert_allclose(model.loss_curve_, repeated.loss_curve_, rtol=1e-9)
+
+
 def test_class_weights_of_several_labels():
     several = np.c_[Y > 0, Y == 2] * 1
     by_label = net(max_iter=3, class_weight=[{0: 2.0, 1: 1.0}, {0: 1.0, 1: 3.0}]).fit(X, several)

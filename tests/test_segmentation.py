@@ -58,6 +58,15 @@ def test_class_weight_of_a_warm_start_and_ignored_label_of_partial_fit():
         SegmentationNet(class_weight="balanced").partial_fit(scenes.images, scenes.masks)
 
 
+def test_balanced_weights_count_images_by_their_weight(scenes):
+    X, y = scenes
+    weight = np.arange(len(X)) % 3
+    model, repeated = (small(class_weight="balanced", max_iter=1) for _ in "ab")
+    model.fit(X, y, sample_weight=weight)
+    repeated.fit(np.repeat(X, weight, 0), np.repeat(y, weight, 0))
+    assert_allclose(model.class_weight_, repeated.class_weight_, rtol=1e-12)
+
+
 def test_a_class_weight_of_an_unknown_class_says_so():
     scenes = make_digit_scenes(2, random_state=0)
     model = SegmentationNet((4, 8), max_iter=1, class_weight={77: 1.0, "seven": 2.0})

@@ -118,7 +118,7 @@ class ClassifierNet(ClassifierMixin, BaseNet):
     def _apply_class_weight(self, target, weight):
         if self.class_weight is None:
             return weight
-        factor = self._task.weights_of_classes(self.class_weight, target, weight)
+        factor = self._task.factors_of_samples(self.class_weight, target, weight)
         return factor if weight is None else weight * factor
 
     @available_if(_gives_probabilities)

@@ -86,13 +86,11 @@ class Classification(Task):
         """What `decision_function` answers, of raw outputs."""
         return z
 
-    def weights_of_classes(self, class_weight, target, weight):
+    def factors_of_samples(self, class_weight, target, weight):
         """The factor of every sample that `class_weight` asks for."""
         codes = np.ravel(target).astype(int)
         if class_weight == "balanced":
-            shares = np.bincount(codes, weight, minlength=len(self.classes))
-            present = shares > 0  # the others have no sample of any weight to be balanced
-            return (shares.sum() / present.sum() / np.where(present, shares, 1))[codes]
+            return balanced_factors(codes, weight, len(self.classes))[codes]
         factors = compute_class_weight(class_weight, classes=self.classes, y=self.classes[codes])
         return check_class_weight(factors)[codes]
 
@@ -163,8 +161,11 @@ class Multilabel(Classification):
     def decode(self, prediction, like):
         return csr_matrix(to_numpy(prediction)) if self.sparse else convert_like(prediction, like)
 
-    def weights_of_classes(self, class_weight, target, weight):
-        return check_class_weight(compute_sample_weight(class_weight, target.astype(int)))
+    def factors_of_samples(self, class_weight, target, weight):
+        target = target.astype(int)
+        if class_weight == "balanced":
+            return np.prod([balanced_factors(t, weight, 2)[t] for t in target.T], axis=0)
+        return check_class_weight(compute_sample_weight(class_weight, target))
 
 
 def check_classes_known(y, classes) -> None:
@@ -203,14 +204,32 @@ def to_dense(y):
     return y.toarray() if issparse(y) else y
 
 
-def weight_of_classes(class_weight, codes, classes):
-    """One factor for each class, as scikit-learn computes them, counted over pixels or boxes.
+def balanced_factors(codes, weight, n_classes):
+    """One factor for each class, after which all weigh the same, as scikit-learn computes them.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_samples, ...)
+        Class indices; what is negative has no class.
+    weight : ndarray of shape (n_samples,) or None
+    n_classes : int
+    """
+    known = codes >= 0
+    if weight is not None:
+        weight = np.broadcast_to(weight, codes.T.shape).T[known]
+    shares = np.bincount(codes[known].astype(int, copy=False), weight, minlength=n_classes)
+    present = shares > 0  # the others have nothing of any weight to be balanced
+    return shares.sum() / max(1, present.sum()) / np.where(present, shares, 1)
+
+
+def factors_of_classes(class_weight, codes, classes, weight):
+    """One factor for each class of pixels or boxes.
 
     Parameters
     ----------
     class_weight : dict, "balanced" or None
-    codes : ndarray
-        Class indices; what is negative has no class.
+    codes, weight : ndarray
+        As in `balanced_factors`.
     classes : ndarray of shape (n_classes,)
 
     Returns
@@ -231,5 +250,4 @@ def weight_of_classes(class_weight, codes, classes):
         if not factors.any():
             raise ValueError("class_weight leaves no class of any weight.")
         return factors
-    counts = np.bincount(codes[codes >= 0].astype(int, copy=False), minlength=len(classes))
-    return counts.sum() / (len(counts) * np.maximum(counts, 1))
+    return balanced_factors(codes, weight, len(classes))

@@ -18,7 +18,7 @@ from .._base.boxes import (
 )
 from .._base.estimator import TRAINED, BaseNet, available_if_stochastic
 from .._base.image_nets import ImageNetMixin, check_channels
-from .._base.labels import weight_of_classes
+from .._base.labels import factors_of_classes
 from .._base.parameters import POSITIVE_INT, net_class, parameter
 from .._base.precision import image_precision
 from .._utils.array_api import to_numpy
@@ -212,7 +212,8 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
                 f"class_weight is not supported by architecture={self.architecture!r}, whose loss "
                 "is torchvision's. Use architecture='small', or sample_weight."
             )
-        self.class_weight_ = weight_of_classes(self.class_weight, target[..., 4], self.classes_)
+        codes = target[..., 4]
+        self.class_weight_ = factors_of_classes(self.class_weight, codes, self.classes_, weight)
         self._task.class_weight = self.class_weight_
         return weight
 

@@ -12,7 +12,7 @@ import torch
 from .._base.estimator import TRAINED, BaseNet, available_if_stochastic
 from .._base.image_nets import ImageNetMixin, check_channels
 from .._base.images import check_n_channels, stack_tensors, to_channels_first, validate_images
-from .._base.labels import weight_of_classes
+from .._base.labels import factors_of_classes
 from .._base.masks import Segmentation, check_one_mask_each, mask_classes, validate_masks
 from .._base.parameters import POSITIVE_INT, net_class, parameter
 from .._base.precision import image_precision
@@ -270,7 +270,7 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
 
     def _apply_class_weight(self, target, weight):
         # by the loss, pixel by pixel
-        self.class_weight_ = weight_of_classes(self.class_weight, target, self.classes_)
+        self.class_weight_ = factors_of_classes(self.class_weight, target, self.classes_, weight)
         self._task.class_weight = self.class_weight_
         return weight
 
