@@ -357,6 +357,22 @@ def test_tiles(scenes):
     assert_array_equal(model.predict(X), whole)  # no image is larger than a tile
 
 
+def test_early_stopping_holds_out_all_tiles_of_an_image(scenes):
+    y = scenes[1]
+    X = np.broadcast_to(np.arange(24.0)[:, None, None], y.shape)  # tells which image a tile is of
+    weight = np.arange(24) % 3
+    model = small(tile_size=16, early_stopping=True, augment=None, validation_fraction=0.25)
+    run = model._make_run(X, y, weight)
+    train, held_out = run.loader.data.X[run.loader.rows], run.eval_set.data.X
+    assert (len(train), len(held_out)) == (4 * 12, 4 * 4)  # four tiles of an image
+    assert not set(train.unique().tolist()) & set(held_out.unique().tolist())
+    assert not (train.unique() % 3 == 0).any()
+    alone = model.set_params(validation_fraction=0.5, batch_size=2).fit(
+        X[:1], y[:1]
+    )  # of one image tiles
+    assert len(alone.validation_scores_) == alone.n_iter_
+
+
 def test_tiles_of_a_list(scenes):
     X, y = scenes
     model = small(max_iter=1, tile_size=16).fit(list(X), list(y))

@@ -188,12 +188,9 @@ class Preparation(NetParameters, ABC):
             eval_data = make(X, self._task.encode(y), validate_weight(w, X.shape[0]))
         if eval_data is not None or not self.early_stopping or self.solver in FULL_BATCH:
             return rows, eval_data
-        rows, held_out = train_test_split(
-            np.arange(len(target)) if rows is None else rows,
-            random_state=random_state,
-            test_size=self.validation_fraction,
-            stratify=self._task.stratify(target if rows is None else target[rows]),
-        )
+        stratify = self._task.stratify(target if rows is None else target[rows])
+        rows = np.arange(len(target)) if rows is None else rows
+        rows, held_out = self._hold_out(rows, stratify, random_state)
         if len(held_out) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' "
@@ -201,6 +198,12 @@ class Preparation(NetParameters, ABC):
             )
         w = None if weight is None else weight[held_out]
         return rows, make(_take(data, held_out), target[held_out], w)
+
+    def _hold_out(self, rows, stratify, random_state):
+        """Of the rows those to train on, and those to score."""
+        return train_test_split(
+            rows, random_state=random_state, test_size=self.validation_fraction, stratify=stratify
+        )
 
     def _make_eval_set(self, X, target, weight, device):
         self._task.check_eval_target(target)

@@ -83,12 +83,12 @@ def by_size(predict: Callable, images) -> list:
     return answers
 
 
-def cut_tiles(X, y, weight, size: int):
-    """Checked training images as tiles of at most that side, with their masks and weights.
+def cut_tiles(X, y, size: int):
+    """Tiles of at most that side of checked training images, their masks, and the image each is of.
 
     The last tile of a row ends at the image's border, so that no tile is smaller than the image.
     """
-    images, masks, weights = [], [], []
+    images, masks, image_of = [], [], []
     for i, (image, mask) in enumerate(zip(*map(as_arrays, (X, y)), strict=True)):
         first = to_channels_first(image[None])[0]
         mask = to_numpy(mask)
@@ -97,11 +97,11 @@ def cut_tiles(X, y, weight, size: int):
                 tile = np.s_[top : top + size, left : left + size]
                 images.append(first[(slice(None), *tile)])
                 masks.append(mask[tile])
-                weights.append(i)
+                image_of.append(i)
     if not is_ragged(masks):
         stack = torch.stack if is_tensor(images[0]) else np.stack
         images, masks = stack(images), np.stack(masks)
-    return images, masks, None if weight is None else weight[weights]
+    return images, masks, np.array(image_of)
 
 
 def starts(side: int, size: int, step: int) -> list[int]:

@@ -129,7 +129,8 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
     tile_size: int | None = parameter(
         None, [Interval(Integral, 8, None, closed="left"), None],
         """Side in pixels of the tiles that larger images are cut into by `fit`, and predicted in,
-        where tiles overlap by a quarter; None takes images as a whole.""",
+        where tiles overlap by a quarter; None takes images as a whole. Early stopping holds out
+        all tiles of an image, if there are several images.""",
     )  # fmt: skip
 
     progressive_resizing: bool = parameter(
@@ -237,8 +238,19 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
                     self._validate_data(image[None], to_numpy(mask)[None], reset=reset)
         else:
             X, y = self._validate_data(from_array_api(X), y, reset=reset)
-        X, y, weight = cut_tiles(X, y, validate_weight(sample_weight, len(X)), self.tile_size)
+        weight = validate_weight(sample_weight, len(X))
+        X, y, self._image_of_tile = cut_tiles(X, y, self.tile_size)
+        weight = None if weight is None else weight[self._image_of_tile]
         return X if several else convert_like(X, like=given), y, weight
+
+    def _hold_out(self, rows, stratify, random_state):
+        if self.tile_size is None or len(images := np.unique(self._image_of_tile[rows])) == 1:
+            return super()._hold_out(rows, stratify, random_state)
+        # whole images: tiles of one are too much alike to tell what was learned by heart
+        return [
+            np.concatenate([rows[self._image_of_tile[rows] == i] for i in part])
+            for part in super()._hold_out(images, None, random_state)
+        ]
 
     def _validate_data(self, X, y="no_validation", *, reset):
         if is_ragged(X):
