@@ -310,3 +310,15 @@ def test_nca_pulls_a_class_together():
         optimizer.step()
     D = torch.cdist(z, z).fill_diagonal_(np.inf)
     assert (y[D.argmin(1)] == y).all()
+
+
+def test_what_is_written_into_the_arrays_of_fit_does_not_reach_the_memory():
+    data, numbers, weight = X.astype(np.float32), Y.astype(np.float32), np.ones(500)
+    images = data.reshape(-1, 8, 8)
+    for rows in (data, torch.from_numpy(data), images):
+        model = MemoryRegressor(max_iter=1, random_state=0).fit(rows, numbers, sample_weight=weight)
+        expected = model.predict(X[:20].reshape(-1, *rows.shape[1:]))
+        saved = [a.copy() for a in (data, numbers, weight)]
+        data[:], numbers[:], weight[:] = 0, 0, 0
+        assert_array_equal(model.predict(X[:20].reshape(-1, *rows.shape[1:])), expected)
+        data[:], numbers[:], weight[:] = saved

@@ -126,7 +126,10 @@ class MemoryNet(nn.Module):
         values = as_values(y, self.n_outputs, self.log_scale.dtype)
         weight = torch.ones_like(values[:, 0]) if weight is None else weight
         old = (self.samples, self.values, self.weight) if append else (None, None, None)
-        new = [n if o is None else torch.cat([o, n]) for o, n in zip(old, (X, values, weight))]
+        # a copy: the arrays of `fit` stay the user's, who may write into them
+        new = [
+            n.clone() if o is None else torch.cat([o, n]) for o, n in zip(old, (X, values, weight))
+        ]
         self.samples, self.values, self.weight = new
         self.keys = None
 
