@@ -26,6 +26,7 @@ from sklearn_nets import (
     CNNClassifier,
     CNNRegressor,
     EmbeddingNet,
+    MemoryClassifier,
     MLPClassifier,
     MLPRegressor,
     SegmentationNet,
@@ -399,3 +400,31 @@ def test_a_quantile_loss_of_float64_is_one_of_float64():
     value, slope = (getattr(of_numbers.PinballLoss(0.9), name)(z, y) for name in ("value", "slope"))
     assert_allclose(value.mean(), mean_pinball_loss(y, z, alpha=0.9), rtol=1e-15)
     assert_allclose(slope[:, 0], [-0.9, -0.9, 1 - 0.9], rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "changed"),
+    [
+        (MLPClassifier(5), {"hidden_layer_sizes": (50,)}),
+        (MLPRegressor(hidden_layer_sizes=(5,)), {"hidden_layer_sizes": (5, 5)}),
+        (CNNClassifier((4,)), {"depth": 2}),
+        (CNNClassifier((4,)), {"architecture": "lenet"}),
+        (CNNClassifier((4,)), {"freeze": "backbone"}),
+        (EmbeddingNet(2), {"n_components": 3}),
+        (EmbeddingNet(2), {"width": 9}),
+        (MemoryClassifier(n_components=4), {"embedding": "identity"}),
+    ],
+    ids=str,
+)
+def test_a_net_that_goes_on_keeps_its_shape(estimator, changed):
+    X, y = np.random.RandomState(0).rand(24, 12, 12), np.arange(24) % 3
+    X = X if isinstance(estimator, CNNClassifier) else X.reshape(24, 144)
+    model = clone(estimator).set_params(max_iter=1, warm_start=True, random_state=0).fit(X, y)
+    (name,) = changed
+    if isinstance(getattr(model, name), tuple):  # the same in other words
+        model.set_params(**{name: np.array(getattr(model, name))}).fit(X, y)
+    model.set_params(**changed)
+    for go_on in (model.fit, getattr(model, "partial_fit", model.fit)):
+        with pytest.raises(ValueError, match=f"cannot go on with {name}=.*warm_start=False"):
+            go_on(X, y)
+    model.set_params(warm_start=False).fit(X, y)

@@ -226,7 +226,8 @@ class BaseNet(TrainableNet):
         ------
         ValueError
             If X, y or weights do not fit each other, hold NaN or infinity, or if the loss turns
-            NaN: the message names the epoch and the learning rate.
+            NaN: the message names the epoch and the learning rate. If a warm start is to change
+            what the net is made of.
         """
         for given, missing, one, other in (
             (X_val, y_val, "X_val", "y_val"),

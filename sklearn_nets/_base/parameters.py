@@ -174,8 +174,10 @@ class NetParameters:
     )  # fmt: skip
     verbose: bool = parameter(False, ["verbose"], "Whether to print loss and score of every epoch.")
     warm_start: bool = parameter(
-        False, ["boolean"], "Whether `fit` goes on from the weights of the last `fit`."
-    )
+        False, ["boolean"],
+        """Whether `fit` goes on from the weights of the last `fit`. What a net is made of, as its
+        layers, must be the same.""",
+    )  # fmt: skip
     momentum: float = parameter(
         0.9, [Interval(Real, 0, 1, closed="both")], "Momentum of 'sgd', between 0 and 1."
     )

@@ -33,6 +33,11 @@ from .precision import Precision
 from .tasks import Task
 
 FULL_BATCH = ("lbfgs", "gd")  # solvers that take all samples at once
+SHAPE = (
+    "architecture", "channels", "depth", "embed_dim", "embedding", "encoder", "freeze",
+    "hidden_layer_sizes", "mlp_ratio", "n_components", "num_heads", "patch_size", "pool", "stride",
+    "width",
+)  # parameters that a module is made by, so that a net that goes on keeps them  # fmt: skip
 
 
 @net_class
@@ -98,6 +103,8 @@ class Preparation(NetParameters, ABC):
         if incremental and self.early_stopping and self.solver not in FULL_BATCH:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "net_") or not (self.warm_start or incremental)
+        if not first:
+            self._check_shape_of_net()
         data, y = self._validate_data(from_array_api(X), y, reset=first)
         weight = validate_weight(sample_weight, data.shape[0])
         device = resolve_device(self.device, data)
@@ -136,7 +143,7 @@ class Preparation(NetParameters, ABC):
         # the state of the optimizer goes on with the same loss and solver alone
         if first or new_loss or not incremental or self._net_solver != self.solver:
             self.net_ = self._make_net(module, device, loader.batch_size, previous)
-            self._net_solver = self.solver
+            self._net_solver, self._net_shape = self.solver, self._shape_of_net()
         self._progress = self._start_progress(first, incremental, eval_set, (data, target, weight))
         return TrainingRun(
             net=self.net_,
@@ -147,6 +154,24 @@ class Preparation(NetParameters, ABC):
             augment=self._augmentation(source, random_state),
             **self._training_options(loader, incremental),
         )
+
+    def _shape_of_net(self) -> dict:
+        """The parameters that the module is made by, whatever holds several numbers as a list."""
+        values = {n: getattr(self, n) for n in SHAPE if n in type(self).__dataclass_fields__}
+        return {
+            n: [*v] if hasattr(v, "__iter__") and not (isinstance(v, str) or callable(v)) else v
+            for n, v in values.items()
+        }
+
+    def _check_shape_of_net(self) -> None:
+        """Refuse to go on with a net where a parameter asks for another."""
+        for name, now in self._shape_of_net().items():
+            before = self._net_shape[name]
+            if now != before:
+                raise ValueError(
+                    f"A net that was made with {name}={before!r} cannot go on with {name}={now!r}. "
+                    "Fit a new net: clone it, or pass warm_start=False."
+                )
 
     def _go_on_with(self, y) -> bool:
         """Go on with the last task; whether its loss is another by now."""
