@@ -285,6 +285,20 @@ def test_callbacks_of_skorch_and_of_scikit_learn_hear_its_epochs(data, capsys):
     assert scores.iloc[1] == stopped.score(X, y)
 
 
+@pytest.mark.parametrize("architecture", ["small", "fcos"])
+def test_limits_of_boxes_are_those_of_the_parameters(data, architecture):
+    X, y = data
+    settings = {"architecture": architecture, "score_threshold": 0.0, "max_iter": 1}
+    model = detector(**settings, warm_start=True).fit(X, y)
+    every = model.predict(X)
+    few = {"detections_per_img": 5, "nms_threshold": 1.0}
+    found = model.set_params(**few).predict(X)
+    assert max(len(f["scores"]) for f in found) <= 5 < max(len(e["scores"]) for e in every)
+    assert_array_equal(found[0]["scores"][0], every[0]["scores"][0])
+    going_on = model.set_params(score_threshold=0.02).fit(X, y, X_val=X, y_val=y)
+    assert going_on.validation_scores_[-1] == pytest.approx(going_on.score(X, y))
+
+
 def test_twice_the_same_and_through_a_file(data):
     X, y = data
     model = detector(augment="auto", max_iter=2)

@@ -189,6 +189,24 @@ def clip_to_image(found: dict, size) -> dict:
     return {"boxes": boxes, **{name: found[name][inside] for name in ("labels", "scores")}}
 
 
+class Limits(NamedTuple):
+    """Which of the boxes that a net finds in an image are predicted.
+
+    Attributes
+    ----------
+    n_boxes : int
+        So many at most.
+    score_threshold : float
+        Least score of a box.
+    nms_threshold : float
+        IoU above which the lower of two boxes of a class is left out.
+    """
+
+    n_boxes: int
+    score_threshold: float
+    nms_threshold: float
+
+
 class Detection(Task):
     """What is in an image and where.
 
@@ -198,20 +216,15 @@ class Detection(Task):
     stride : int or None
         Pixels between the points of a dense detector's maps; None for modules that know their own
         loss and decode their own outputs.
-    n_boxes : int
-        Boxes of an image at most.
-    score_threshold : float
-        Least score of a box.
-    nms_threshold : float
-        IoU above which the lower of two boxes of a class is left out.
+    limits : Limits
+        Of the boxes that are predicted.
     """
 
     class_weight = None
 
-    def __init__(self, classes, stride, n_boxes, score_threshold, nms_threshold):
+    def __init__(self, classes, stride, limits):
         self.classes, self.n_outputs = classes, len(classes)
-        self.stride, self.n_boxes = stride, n_boxes
-        self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
+        self.stride, self.limits = stride, limits
 
     def encode(self, y):
         return encode_boxes(y, self.classes)
@@ -222,13 +235,14 @@ class Detection(Task):
         weight = self.class_weight
         return DenseBoxLoss(self.stride, None if weight is None else torch.from_numpy(weight))
 
-    def read(self, z):
-        """Boxes, class index and score of raw outputs, (n, n_boxes, 6), also overlapping ones."""
-        return z if self.stride is None else decode_points(z, self.stride, self.n_boxes)
-
-    def predict(self, z):
-        """The same; score 0 where there is no box."""
-        return suppress(self.read(z), self.score_threshold, self.nms_threshold)
+    def predict(self, z, limits=None):
+        """Boxes, class index and score of raw outputs, (n, n_boxes, 6); score 0 where is no box."""
+        n_boxes, *thresholds = limits or self.limits
+        if self.stride is None:
+            found = z[:, :n_boxes]  # the best first
+        else:
+            found = decode_points(z, self.stride, n_boxes)
+        return suppress(found, *thresholds)
 
     def decode(self, prediction, like):
         """Boxes of images of one size, as large as `like`'s."""

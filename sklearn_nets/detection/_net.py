@@ -10,9 +10,9 @@ import numpy as np
 
 from .._base.boxes import (
     Detection,
+    Limits,
     box_classes,
     object_crops,
-    suppress,
     typical_side,
     validate_boxes,
 )
@@ -126,8 +126,10 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
         the lower score.""",
     )  # fmt: skip
     detections_per_img: int = parameter(
-        300, [POSITIVE_INT], "Boxes of an image at most, those of the highest scores."
-    )
+        300, [POSITIVE_INT],
+        """Boxes of an image at most, those of the highest scores; of torchvision's nets never more
+        than when they were made.""",
+    )  # fmt: skip
     class_weight: Any = parameter(
         None, [dict, StrOptions({"balanced"}), None],
         """Factor for the weight of each class's boxes; 'balanced' makes all classes weigh the same.
@@ -201,9 +203,14 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
         if self.architecture == "small":
             auto = next((stride for side, stride in STRIDES.items() if smallest < side), 8)
             self.stride_ = auto if self.stride == "auto" else self.stride
-        return Detection(
-            classes, self.stride_, self.detections_per_img, self.score_threshold, self.nms_threshold
-        )
+        return Detection(classes, self.stride_, self._limits())
+
+    def _limits(self):
+        return Limits(self.detections_per_img, self.score_threshold, self.nms_threshold)
+
+    def _update_task(self):
+        self._task.limits = self._limits()
+        return False
 
     def _apply_class_weight(self, target, weight):
         # by the loss, box by box
@@ -253,6 +260,6 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
 
     def _predict_boxes(self, X):
         def read(z, dtype):
-            return suppress(self._task.read(z), self.score_threshold, self.nms_threshold).to(dtype)
+            return self._task.predict(z, self._limits()).to(dtype)
 
         return self._task.decode(self._forward(X, read, "predict"), like=X)
