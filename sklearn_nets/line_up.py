@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -101,7 +102,8 @@ def default_models(
     ImportError
         If X is a DataFrame and skrub is missing.
     ValueError
-        If a model is unknown or does not suit the data, or `task` does not suit `y`.
+        If a model is unknown or does not suit the data, if `task` does not suit `y`, or if X is
+        sparse, or a DataFrame that is not pandas'.
 
     See Also
     --------
@@ -117,9 +119,7 @@ def default_models(
     ['dummy', 'kNN', 'linear SVM', 'MLP', 'CNN', 'ViT']
     >>> _ = estimators["CNN"].set_params(max_iter=20)
     """
-    if not hasattr(X, "shape"):
-        # of several sizes, one image stands for all: only axes and length are looked at
-        X = np.asarray(X) if not is_ragged(X) else np.broadcast_to(X[0], (len(X), *np.shape(X[0])))
+    X = _as_array_or_table(X)
     y = np.asarray(to_numpy(boxes_as_dicts(y, X)))
     task = _check_task(task, X, y)
     if isinstance(random_state, np.random.RandomState):  # one seed for all
@@ -136,6 +136,23 @@ def set_device(estimator, device):
     """Set `device` wherever an estimator or a part of it has this parameter."""
     names = [key for key in estimator.get_params() if key.split("__")[-1] == "device"]
     return estimator.set_params(**dict.fromkeys(names, device))
+
+
+def _as_array_or_table(X):
+    """A numpy array or a DataFrame, of which axes, length and missing values are looked at."""
+    if issparse(X):
+        raise ValueError(
+            f"default_models takes no sparse X, got {type(X).__name__}: its pipelines center the "
+            "features. Pass X.toarray()."
+        )
+    if is_ragged(X):  # one image stands for all
+        return np.broadcast_to(X[0], (len(X), *np.shape(X[0])))
+    if hasattr(X, "columns") and not hasattr(X, "iloc"):
+        raise ValueError(
+            f"default_models reads tables of pandas, got {type(X).__module__}.{type(X).__name__}. "
+            "Pass X.to_pandas()."
+        )
+    return X if hasattr(X, "iloc") else np.asarray(to_numpy(X))
 
 
 def _check_task(task, X, y) -> str:
@@ -193,7 +210,7 @@ def _makers(X, y, task, ignore_index, random_state) -> dict[str, Callable]:
     elif hasattr(X, "iloc"):
         plain = {name: _with_encoded_columns(make) for name, make in plain.items()}
     else:
-        incomplete = X.dtype.kind == "f" and bool(np.isnan(to_numpy(X)).any())
+        incomplete = X.dtype.kind == "f" and bool(np.isnan(X).any())
         plain = {name: _with_scaled_columns(make, incomplete) for name, make in plain.items()}
     return {name: _titled(MODELS[name], plain[name]) for name in MODELS if name in plain}
 

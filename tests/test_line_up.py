@@ -5,6 +5,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.pipeline import Pipeline
@@ -36,6 +38,20 @@ def messy_table(n=60):
     })  # fmt: skip
     table.loc[::7, ["number", "category", "many"]] = None
     return table
+
+
+def test_what_is_no_array_is_read_as_one_or_named():
+    X, y = load_iris(return_X_y=True)
+    hole = np.where(np.arange(len(X))[:, None] == 3, np.nan, X)
+    for rows in (X, hole, X.reshape(150, 2, 2)):
+        expected = default_models(rows, y, random_state=0)
+        found = default_models(torch.from_numpy(rows), torch.from_numpy(y), random_state=0)
+        assert str(found) == str(expected)
+    with pytest.raises(ValueError, match=r"no sparse X, got csr_matrix.*X.toarray\(\)"):
+        default_models(csr_matrix(X), y)
+    polars = pytest.importorskip("polars")
+    with pytest.raises(ValueError, match=r"tables of pandas, got polars.*X.to_pandas\(\)"):
+        default_models(polars.DataFrame(X), y)
 
 
 @pytest.mark.parametrize(
