@@ -41,7 +41,12 @@ class _Layers(list):
         many = isinstance(layer, slice)
         tensors, values = self._tensors[layer], value
         for tensor, array in zip(tensors, values, strict=True) if many else [(tensors, values)]:
-            tensor.copy_(torch.from_numpy(np.array(array)))
+            array = np.array(array)
+            if array.shape != tuple(tensor.shape):  # torch would broadcast
+                raise ValueError(
+                    f"A layer's array must keep its shape {tuple(tensor.shape)}, got {array.shape}."
+                )
+            tensor.copy_(torch.from_numpy(array))
         super().__setitem__(layer, value)
 
     def __reduce__(self):
@@ -105,7 +110,7 @@ class _MLPMixin:
 
     @coefs_.setter
     def coefs_(self, coefs):
-        self._load([(layer.weight, np.asarray(W).T) for layer, W in self._layers_with(coefs)])
+        self.coefs_[:] = coefs
 
     @property
     def intercepts_(self) -> list:
@@ -114,15 +119,7 @@ class _MLPMixin:
 
     @intercepts_.setter
     def intercepts_(self, intercepts):
-        self._load([(layer.bias, np.asarray(b)) for layer, b in self._layers_with(intercepts)])
-
-    def _layers_with(self, values):
-        return zip(self.net_.module_.layers, values, strict=True)
-
-    @torch.no_grad()
-    def _load(self, pairs):
-        for weight, value in pairs:
-            weight.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+        self.intercepts_[:] = intercepts
 
 
 @net_class(fitted=FITTED, differences=DIFFERENCES)

@@ -423,8 +423,13 @@ def test_layers_can_be_replaced_one_by_one():
     assert len(np.unique(model.predict_proba(X), axis=0)) == 1
     model.coefs_[:] = [W + 1 for W in model.coefs_]
     assert model.coefs_[0].min() == 1.0
-    with pytest.raises(RuntimeError, match="size of tensor"):
-        model.coefs_[0] = np.zeros((2, 3))
+    before = [W.copy() for W in model.coefs_ + model.intercepts_]
+    for name, wrong in (("coefs_", np.ones((4, 1))), ("intercepts_", 0.5), ("intercepts_", [0.5])):
+        with pytest.raises(ValueError, match="must keep its shape"):
+            getattr(model, name)[0] = wrong
+        with pytest.raises(ValueError, match="must keep its shape"):
+            setattr(model, name, [wrong, getattr(model, name)[1]])
+    assert all(map(np.array_equal, before, model.coefs_ + model.intercepts_))
     assert type(pickle.loads(pickle.dumps(model.coefs_))) is list
 
 
