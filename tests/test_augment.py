@@ -51,6 +51,23 @@ def test_flips_and_shifts_by_hand():
         RandomFlipShift(shift=5)(row, y)
 
 
+@pytest.mark.parametrize(
+    ("make", "wrong"),
+    [
+        *((RandomFlipShift, {"shift": s}) for s in (-1, 1.5, (1, -1), (1,), "2", None)),
+        *((cls, {"hflip": p}) for cls in (RandomFlipShift, RandomZoom) for p in (7, -0.1, "x")),
+        *((RandomZoom, {"scale": s}) for s in ((0, 1), (1.5, 0.75), (1,), 2.0, (1, np.inf), "ab")),
+        *((RandomZoom, {"jitter": j}) for j in (-1, np.nan, None)),
+        (RandomZoom, {"vflip": 2}),
+    ],
+    ids=str,
+)
+def test_augmentations_refuse_what_they_cannot_draw(make, wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        make(**wrong)
+
+
 def test_augmentation_trains_on_changed_images(device):
     plain = cnn(device=device).fit(IMAGES, Y)
     still = cnn(device=device, augment=RandomFlipShift(0.0, 0)).fit(IMAGES, Y)

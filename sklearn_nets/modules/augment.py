@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
+from numbers import Integral, Real
 
 import torch
 from torch import nn
@@ -48,7 +48,8 @@ class RandomFlipShift(Augmentation):
     Raises
     ------
     ValueError
-        If `shift` is not less than the height and width of the images.
+        If `hflip` is no probability, `shift` no integers of at least 0, or not less than the height
+        and width of the images.
 
     References
     ----------
@@ -68,6 +69,12 @@ class RandomFlipShift(Augmentation):
 
     def __init__(self, hflip: float = 0.5, shift: int | tuple[int, int] = 2):
         super().__init__()
+        check_probability("hflip", hflip)
+        pair = shift if isinstance(shift, tuple | list) else (shift, shift)
+        if len(pair) != 2 or not all(isinstance(most, Integral) and most >= 0 for most in pair):
+            raise ValueError(
+                f"shift must be an int or (int, int) of at least 0, in pixels, got {shift!r}."
+            )
         self.hflip, self.shift = hflip, shift
 
     def forward(self, X, y, generator=None):
@@ -104,6 +111,12 @@ class RandomFlipShift(Augmentation):
 
     def __repr__(self):
         return f"RandomFlipShift(hflip={self.hflip}, shift={self.shift})"
+
+
+def check_probability(name: str, p) -> None:
+    """Refuse what is no number from 0 to 1."""
+    if not isinstance(p, Real) or not 0 <= p <= 1:
+        raise ValueError(f"{name} must be a probability, from 0 to 1, got {p!r}.")
 
 
 def reflected(size: int, by):
@@ -147,6 +160,12 @@ class RandomZoom(Augmentation):
     capturable : bool
         Always True: nothing is drawn on the host, so that a CUDA graph can replay it.
 
+    Raises
+    ------
+    ValueError
+        If `hflip` or `vflip` is no probability, `scale` no pair of 0 < least <= greatest, or
+        `jitter` negative.
+
     Examples
     --------
     >>> import torch
@@ -166,6 +185,15 @@ class RandomZoom(Augmentation):
         vflip: float = 0.0,
     ):
         super().__init__()
+        check_probability("hflip", hflip)
+        check_probability("vflip", vflip)
+        numbers = isinstance(scale, tuple | list) and all(isinstance(s, Real) for s in scale)
+        if not numbers or len(scale) != 2 or not 0 < scale[0] <= scale[1] < math.inf:
+            raise ValueError(
+                f"scale must be (least, greatest) with 0 < least <= greatest, got {scale!r}."
+            )
+        if not isinstance(jitter, Real) or not 0 <= jitter < math.inf:
+            raise ValueError(f"jitter must be a number of at least 0, got {jitter!r}.")
         self.hflip, self.scale, self.jitter, self.vflip = hflip, scale, jitter, vflip
 
     def forward(self, X, y, generator=None):
