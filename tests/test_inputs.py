@@ -11,6 +11,7 @@ from numpy.testing import assert_array_equal
 from sklearn import config_context
 from sklearn import neural_network as reference
 from sklearn.datasets import load_digits
+from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
@@ -24,6 +25,7 @@ from sklearn_nets import (
     RandomFlipShift,
     SegmentationNet,
     ViTClassifier,
+    compare,
 )
 from sklearn_nets._base.masks import encode_masks, mask_classes
 from sklearn_nets._training.stopping import Progress
@@ -185,6 +187,23 @@ def test_class_weights_are_checked(make, factor):
     target = MASKS if make is segmenter else Y % 2
     with pytest.raises(ValueError, match="class_weight must hold finite numbers of at least 0"):
         make(class_weight={1: factor}).fit(X if make not in (cnn, segmenter) else IMAGES, target)
+
+
+@pytest.mark.parametrize(("dtype", "wrong", "right"), [(int, "0", 0), (str, 0, "0")])
+def test_an_ignored_label_is_of_the_type_of_the_others(dtype, wrong, right):
+    masks = MASKS.astype(dtype)
+    pixels = PixelClassifier(DummyClassifier(), ignore_index=wrong)
+    message = f"ignore_index must be a label of the type of those in y.*got {wrong!r}"
+    for fit in (
+        segmenter(ignore_index=wrong).fit,
+        pixels.fit,
+        lambda X, y: compare({"a": pixels}, X, y, ignore_index=wrong),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit(IMAGES, masks)
+    for dtype in (masks.dtype, object):
+        model = segmenter(ignore_index=right).fit(IMAGES, masks.astype(dtype))
+        assert len(model.classes_) == 1
 
 
 def test_class_weights_that_leave_no_pixel():

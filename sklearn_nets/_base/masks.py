@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .._utils.array_api import decode_labels, dtype_of, to_numpy
-from .._utils.validation import check_target_given
+from .._utils.validation import check_ignore_index, check_target_given
 from ..metrics import mean_iou_score
 from ..modules.losses import PixelLoss
 from .tasks import Task
@@ -55,6 +55,7 @@ def mask_classes(y, ignore_index):
     """The sorted classes of masks, without the label that means "no label"."""
     if isinstance(y, list):
         y = np.concatenate([mask.ravel() for mask in y])
+    check_ignore_index(y, ignore_index)
     if y.dtype.kind in "bui" and y.size and y.min() >= 0 and y.max() < 1 << 16:
         classes = np.flatnonzero(np.bincount(y.ravel())).astype(y.dtype)  # no sort of every pixel
     else:

@@ -178,6 +178,19 @@ def validate_weight(sample_weight, n_samples: int):
     )
 
 
+def check_ignore_index(y, ignore_index) -> None:
+    """Refuse a label for "no label" of another type than those of y, which would match none."""
+    if ignore_index is None or not y.size:
+        return
+    texts = [isinstance(label, str | bytes) for label in (y.flat[0], ignore_index)]
+    if texts[0] != texts[1]:
+        kind = "strings" if texts[0] else "numbers"
+        raise ValueError(
+            f"ignore_index must be a label of the type of those in y, which are {kind}, got "
+            f"{ignore_index!r}."
+        )
+
+
 def is_ragged(X) -> bool:
     """Whether X is a sequence of images, or masks, that do not all have the same size."""
     if not isinstance(X, (list, tuple)) and not (isinstance(X, np.ndarray) and X.dtype.kind == "O"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..._utils.validation import check_ignore_index
 from .._metrics import SumMetric
 from .._pictures import mask_overlays
 from ._base import class_frame, plain_splitter
@@ -27,6 +28,7 @@ class Segmentation(LabelProblem):
                 "y must hold integer or string masks of shape (n_samples, height, width), got "
                 f"shape {y.shape} of dtype {y.dtype}."
             )
+        check_ignore_index(y, ignore_index)
         super().__init__(y, ignore_index, scoring)
 
     @classmethod
