@@ -11,8 +11,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from torch import nn
 
 from ._base.estimator import FITTED, TrainableNet
-from ._base.image_nets import check_channels
-from ._base.parameters import NOT_NEGATIVE, POSITIVE_INT, net_class, parameter
+from ._base.parameters import NOT_NEGATIVE, POSITIVE_INT, check_sizes, net_class, parameter
 from ._base.reconstruction import Reconstruction, count_components, reconstruction_statistics
 from ._base.rows_or_images import RowsOrImagesMixin
 from ._training.threads import prediction_threads
@@ -201,12 +200,9 @@ class Autoencoder(
 
     def _make_coders(self, random_state):
         if not self._is_tabular():
-            channels = check_channels(self.channels)
+            channels = check_sizes("channels", self.channels)
             return conv_coders(self.image_shape_, self.n_components_, channels)
-        hidden = self.hidden_layer_sizes
-        hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
-        if any(size <= 0 for size in hidden):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        hidden = check_sizes("hidden_layer_sizes", self.hidden_layer_sizes, optional=True)
         sizes = [self.n_features_in_, *hidden, self.n_components_]
         encoder, decoder = (
             MLP(s, self.activation, self._precision.dtype).initialize(random_state)

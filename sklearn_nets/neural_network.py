@@ -11,7 +11,7 @@ from sklearn.preprocessing import LabelBinarizer
 from ._base.classifier import ClassifierNet
 from ._base.estimator import FITTED
 from ._base.labels import Multilabel
-from ._base.parameters import POSITIVE_INT, net_class, parameter
+from ._base.parameters import POSITIVE_INT, check_sizes, net_class, parameter
 from ._base.precision import row_precision
 from ._base.regressor import RegressorNet, regression_loss
 from ._utils.sklearn_compat import StrOptions, mirror
@@ -87,10 +87,7 @@ class _MLPMixin:
         return row_precision(self.precision, X, device, self.solver)
 
     def _make_module(self, X, weight, random_state):
-        hidden = self.hidden_layer_sizes
-        hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
-        if any(size <= 0 for size in hidden):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        hidden = check_sizes("hidden_layer_sizes", self.hidden_layer_sizes, optional=True)
         sizes = [X.shape[1], *hidden, self.n_outputs_]
         self.n_layers_ = len(sizes)
         return MLP(sizes, self.activation, self._precision.dtype).initialize(random_state)

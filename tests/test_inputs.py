@@ -214,8 +214,21 @@ def test_class_weights_that_leave_no_pixel():
 @pytest.mark.parametrize("channels", [(), (0,), (4, -1), (4.5,), ("4",)])
 @pytest.mark.parametrize("make", [cnn, segmenter])
 def test_channels_are_positive_integers(make, channels):
-    with pytest.raises(ValueError, match="channels must hold one positive integer for each stage"):
+    with pytest.raises(ValueError, match="channels must be > 0, an integer for each"):
         make(channels=channels).fit(IMAGES, MASKS if make is segmenter else Y)
+
+
+@pytest.mark.parametrize("sizes", [10.5, (10.5,), ("a",), (3, 0), [[3]]])
+@pytest.mark.parametrize("net", [MLPRegressor, MLPClassifier, Autoencoder])
+def test_layers_have_positive_integers_of_units(net, sizes):
+    with pytest.raises(ValueError, match="'?hidden_layer_sizes'? .*must be"):
+        net(hidden_layer_sizes=sizes, max_iter=1).fit(X, Y % 2)
+
+
+@pytest.mark.parametrize("patch_size", [10.5, (2.5, 2), ("a", "b"), (2,), 0, 9])
+def test_patches_have_integers_of_pixels(patch_size):
+    with pytest.raises(ValueError, match="'?patch_size'? .*must be"):
+        ViTClassifier(patch_size).fit(IMAGES, Y)
 
 
 def test_image_shape_of_other_than_integers():

@@ -35,17 +35,6 @@ MIRROR_IMAGES = 10_000  # at most, in which the neighbors of mirrored images are
 SMALLEST_TO_RESIZE = 24  # pixels of the shorter side: of fewer none can be spared
 
 
-def check_channels(channels) -> list[int]:
-    """Refuse channels of stages that are no positive integers."""
-    sizes = list(channels)
-    if not sizes or not all(isinstance(size, Integral) and size > 0 for size in sizes):
-        raise ValueError(
-            f"channels must hold one positive integer for each stage, such as (16, 32, 64), got "
-            f"{channels!r}."
-        )
-    return [int(size) for size in sizes]  # torch takes numpy's integers in some places only
-
-
 @net_class
 class ImageTrainingMixin:
     """How every net over images is trained: raw pixels in, and the recipe.

@@ -61,6 +61,26 @@ def net_class(cls=None, **blocks: str):
     return cls
 
 
+def check_sizes(name: str, sizes, optional: bool = False) -> list[int]:
+    """Refuse sizes of layers, or channels of stages, that are no positive integers.
+
+    Parameters
+    ----------
+    name : str
+        Of the parameter.
+    sizes : int or iterable of int
+    optional : bool, default=False
+        Whether there may be none.
+    """
+    numbers = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+    whole = all(isinstance(size, Integral) and size > 0 for size in numbers)
+    if not whole or not (numbers or optional):
+        raise ValueError(
+            f"{name} must be > 0, an integer for each layer or stage, as (16, 32); got {sizes!r}."
+        )
+    return [int(size) for size in numbers]  # torch takes numpy's integers in some places only
+
+
 ALIASES = {
     "epochs": "max_iter",
     "max_epochs": "max_iter",

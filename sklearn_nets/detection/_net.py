@@ -17,9 +17,9 @@ from .._base.boxes import (
     validate_boxes,
 )
 from .._base.estimator import TRAINED, BaseNet, available_if_stochastic
-from .._base.image_nets import ImageNetMixin, check_channels
+from .._base.image_nets import ImageNetMixin
 from .._base.labels import factors_of_classes
-from .._base.parameters import POSITIVE_INT, net_class, parameter
+from .._base.parameters import POSITIVE_INT, check_sizes, net_class, parameter
 from .._base.precision import image_precision
 from .._utils.array_api import to_numpy
 from .._utils.optional import require
@@ -242,7 +242,7 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
 
     def _make_architecture(self):
         if self.architecture == "small":
-            channels = check_channels(self.channels)
+            channels = check_sizes("channels", self.channels)
             if 2 ** len(channels) < self.stride_:
                 raise ValueError(
                     f"channels={self.channels!r} has {len(channels)} stage(s), too few for a map "

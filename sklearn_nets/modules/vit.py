@@ -361,8 +361,9 @@ def _sine_positions(grid: tuple[int, int], embed_dim: int) -> torch.Tensor:
 
 
 def _check_patch_size(patch_size, size) -> tuple[int, int]:
-    pair = (patch_size, patch_size) if isinstance(patch_size, Integral) else tuple(patch_size)
-    if len(pair) != 2 or not all(1 <= p <= side for p, side in zip(pair, size)):
+    pair = tuple(patch_size) if hasattr(patch_size, "__iter__") else (patch_size, patch_size)
+    integers = len(pair) == 2 and all(isinstance(p, Integral) for p in pair)
+    if not integers or not all(1 <= p <= side for p, side in zip(pair, size)):
         raise ValueError(
             f"patch_size must be 'auto', an int or (height, width), at least 1 and at most the "
             f"image's (height, width) = {tuple(size)}, got {patch_size!r}."

@@ -13,9 +13,16 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from torch import nn
 
 from .._base.estimator import FITTED, TrainableNet
-from .._base.image_nets import check_channels, init_from_images
+from .._base.image_nets import init_from_images
 from .._base.images import input_statistics
-from .._base.parameters import NOT_NEGATIVE, POSITIVE, POSITIVE_INT, net_class, parameter
+from .._base.parameters import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_INT,
+    check_sizes,
+    net_class,
+    parameter,
+)
 from .._base.rows_or_images import RowsOrImagesMixin
 from .._base.tasks import Task, flatten_column
 from .._utils.array_api import convert_like
@@ -56,7 +63,7 @@ class EncoderMixin(RowsOrImagesMixin):
         if self._is_tabular():
             return self._row_encoder(X, weight, n_components)
         norm = Normalize(*input_statistics(X, weight))
-        channels = check_channels(self.channels)
+        channels = check_sizes("channels", self.channels)
         cnn = ResidualCNN(self.image_shape_, n_components, channels, self.depth)
         init_from_images(cnn, norm, X, weight)
         module = nn.Sequential(norm, cnn)

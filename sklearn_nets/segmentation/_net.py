@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from .._base.estimator import TRAINED, BaseNet, available_if_stochastic
-from .._base.image_nets import ImageNetMixin, check_channels
+from .._base.image_nets import ImageNetMixin
 from .._base.images import check_n_channels, stack_tensors, to_channels_first, validate_images
 from .._base.labels import factors_of_classes
 from .._base.masks import Segmentation, check_one_mask_each, mask_classes, validate_masks
-from .._base.parameters import POSITIVE_INT, net_class, parameter
+from .._base.parameters import POSITIVE_INT, check_sizes, net_class, parameter
 from .._base.precision import image_precision
 from .._base.ragged import as_arrays, by_size, cut_tiles, forward_tiles, naming_image, pad_images
 from .._training.loader import gather_some
@@ -291,7 +291,8 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
 
     def _make_architecture(self):
         def own(in_channels, n_outputs):
-            return UNet(in_channels, n_outputs, check_channels(self.channels), self.depth)
+            channels = check_sizes("channels", self.channels)
+            return UNet(in_channels, n_outputs, channels, self.depth)
 
         return build_segmenter(
             self.architecture, self.encoder, self.n_channels_in_, self.n_outputs_,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from numbers import Real
 
 from .._base.estimator import FITTED
-from .._base.image_nets import ImageInputMixin, check_channels
-from .._base.parameters import POSITIVE, POSITIVE_INT, net_class, parameter
+from .._base.image_nets import ImageInputMixin
+from .._base.parameters import POSITIVE, POSITIVE_INT, check_sizes, net_class, parameter
 from .._utils.sklearn_compat import Interval, StrOptions
 from ..modules.layers import set_dropout
 from ..modules.resnet import ResidualCNN
@@ -38,7 +38,8 @@ class CNNMixin(ImageInputMixin):
     depth: int = parameter(1, [POSITIVE_INT], "Residual convolutions in each stage.")
 
     def _make_own(self, image_shape, n_outputs):
-        return ResidualCNN(image_shape, n_outputs, check_channels(self.channels), self.depth)
+        channels = check_sizes("channels", self.channels)
+        return ResidualCNN(image_shape, n_outputs, channels, self.depth)
 
 
 @net_class
