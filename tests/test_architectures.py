@@ -256,6 +256,11 @@ def test_features_of_a_file_of_weights(weights, name):
     brightness = FeatureExtractor("test_resnet", pretrained=folder / name).fit(COLORS / 255)
     assert_allclose(brightness.transform(COLORS / 255), expected, rtol=1e-3, atol=1e-4)
     assert len(extractor.get_feature_names_out()) == expected.shape[1]
+    for wide in (COLORS.astype(np.int64), 257 * COLORS.astype(np.int32), COLORS * np.uint16(257)):
+        extractor = FeatureExtractor("test_resnet", pretrained=folder / name).fit(wide)
+        assert_allclose(extractor.transform(wide), expected, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match="up to 65535, got 25500000"):
+        FeatureExtractor("test_resnet", pretrained=folder / name).fit(COLORS * np.int64(100_000))
 
 
 def test_a_frozen_backbone_is_logistic_regression(weights):

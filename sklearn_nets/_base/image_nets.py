@@ -262,8 +262,7 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
         known = getattr(architecture, "pretrained_statistics", None)
         if known is None:
             return Normalize(*input_statistics(X, weight))
-        # floating point pixels go up to 1 or, where any is above, as bytes up to 255
-        white = 1.0 if X.is_floating_point() and float(X.amax()) <= 1 else 255.0
+        white = white_of(X)
         return Normalize(*(white * torch.tensor(values, dtype=torch.float64) for values in known))
 
     def _backbone_of(self, architecture, what) -> Backbone:
@@ -284,6 +283,22 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
         if self.test_time_augment and (views["hflip"] or any(views["shift"])):
             through = partial(average_over_views, through or self.net_.module_, **views)
         return super()._forward_batches(data, through)
+
+
+def white_of(X) -> float:
+    """The value of white in images: 1, 255, or 65535 where integers are above 255."""
+    if X.dtype == torch.uint8:
+        return 255.0
+    if X.is_floating_point():  # up to 1 or, where any is above, as bytes
+        return 1.0 if float(X.amax()) <= 1 else 255.0
+    # as float32: torch knows no maximum of unsigned integers of 16 bits
+    largest = max(float(images.float().amax()) for images in X.split(64))
+    if largest > 65535:
+        raise ValueError(
+            f"Pretrained nets read integer pixels up to 255, or up to 65535, got {largest:.0f}. "
+            "Divide X by its value of white."
+        )
+    return 255.0 if largest <= 255 else 65535.0
 
 
 @torch.no_grad()
