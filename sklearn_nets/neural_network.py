@@ -72,6 +72,16 @@ class _MLPMixin:
         halves each step until it decreases the loss; `max_iter` bounds the steps, `tol` the
         gradient, `learning_rate_init` is the length that is tried first.""",
     )  # fmt: skip
+    early_stopping: bool = parameter(
+        False, ["boolean"],
+        """Whether to hold out data, score it after every epoch, stop when the score stalls and
+        keep the weights that scored best. Does nothing with 'lbfgs' and 'gd'.""",
+    )  # fmt: skip
+    precision: str = parameter(
+        "auto", [StrOptions({"auto", "float32", "float64"})],
+        """Type to compute in. 'auto' is X's own on the CPU, or float64 with 'lbfgs', and float32 on
+        an accelerator.""",
+    )  # fmt: skip
     max_fun: int = parameter(
         15000, [POSITIVE_INT], "Maximum number of evaluations of the loss by 'lbfgs'."
     )

@@ -402,6 +402,14 @@ def test_a_quantile_loss_of_float64_is_one_of_float64():
     assert_allclose(slope[:, 0], [-0.9, -0.9, 1 - 0.9], rtol=1e-15)
 
 
+def test_delta_of_images_is_in_standard_deviations_of_y():
+    X, y = np.random.RandomState(0).rand(24, 8, 8), np.random.RandomState(1).rand(24)
+    model = CNNRegressor((4,), loss="huber", delta=0.5, max_iter=1, random_state=0)
+    plain, scaled = (clone(model).fit(X, unit * y) for unit in (1, 1000))
+    assert_allclose(scaled.loss_curve_, plain.loss_curve_, rtol=1e-5)
+    assert plain.loss_ != clone(model).set_params(delta=1.0).fit(X, y).loss_
+
+
 @pytest.mark.parametrize(
     ("estimator", "changed"),
     [

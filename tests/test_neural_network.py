@@ -566,7 +566,7 @@ def test_unconverged_training_warns(digits):
     ("settings", "message"),
     [
         ({"device": "tpu"}, "device must be 'auto', 'cpu', 'cuda'"),
-        ({"precision": "bfloat16"}, "computes in float32 or float64"),
+        ({"precision": "bfloat16"}, "The 'precision' parameter"),
         ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes must be > 0"),
         ({"solver": "newton"}, "The 'solver' parameter"),
         ({"n_iter_no_change": -1}, "The 'n_iter_no_change' parameter"),

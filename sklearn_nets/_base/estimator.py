@@ -46,14 +46,14 @@ loss_ : float
 loss_curve_ : list of shape (n_iter_,)
     Loss of every epoch (not of 'lbfgs').
 best_loss_ : float or None
-    Least loss of an epoch; None with early stopping.
+    Least loss of an epoch; None with early stopping (not of 'lbfgs').
 validation_scores_ : list of shape (n_iter_,) or None
     Score of the validation set after every epoch: accuracy (of an `EmbeddingNet` that of nearest
-    neighbors), R², mean IoU, or mAP at an IoU of 0.5.
+    neighbors), R², mean IoU, or mAP at an IoU of 0.5 (of 'lbfgs' only where there is one).
 validation_loss_curve_ : list of shape (n_iter_,)
     Its loss, without penalty; only where there is a validation set.
 best_validation_score_ : float or None
-    Best of these with early stopping.
+    Best of these with early stopping (not of 'lbfgs').
 n_iter_ : int
     Epochs run by the last `fit`.
 t_ : int
@@ -72,6 +72,8 @@ device_ : str
 FITTED = f"""{TRAINED}
 n_features_in_ : int
     Values of one sample.
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Names of the columns, where X was a DataFrame whose names are all strings.
 """
 
 

@@ -159,8 +159,7 @@ class NetParameters:
     alpha: float = parameter(
         0.0001, [NOT_NEGATIVE],
         """Strength of the L2 penalty alpha / 2 · ||W||² / Σw on the weights (not on biases), where
-        Σw is the sum of the batch's sample weights. For 'adamw' it is the decoupled weight decay,
-        and no part of the loss.""",
+        Σw is the sum of the batch's sample weights.""",
     )  # fmt: skip
     batch_size: int | str = parameter(
         "auto", [StrOptions({"auto"}), POSITIVE_INT],
@@ -205,7 +204,7 @@ class NetParameters:
     early_stopping: bool = parameter(
         False, ["boolean"],
         """Whether to hold out data, score it after every epoch, stop when the score stalls and
-        keep the weights that scored best. Does nothing with 'lbfgs' and 'gd'.""",
+        keep the weights that scored best.""",
     )  # fmt: skip
     validation_fraction: float = parameter(
         0.1, [Interval(Real, 0, 1, closed="left")],

@@ -48,11 +48,6 @@ def row_precision(precision: str, X, device: torch.device, solver: str) -> Preci
 
     'lbfgs' computes in float64 on the CPU, as scipy's solver does.
     """
-    if precision == "bfloat16":
-        raise ValueError(
-            "A perceptron computes in float32 or float64, got precision='bfloat16'. "
-            "Use precision='auto'."
-        )
     own = "float64" if solver == "lbfgs" else name_of_dtype(X)
     if precision == "auto":
         precision = own if device.type == "cpu" else "float32"

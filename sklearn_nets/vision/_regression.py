@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from .._base.parameters import net_class
+from .._base.parameters import POSITIVE, net_class, parameter
 from .._base.regressor import RegressorNet
 from ._architectures import IMAGE_FITTED, CNNMixin, ViTMixin
 
 
+@net_class
 class _ImageRegressor(RegressorNet):
     """What the image regressors share: targets in units of their own for net and loss."""
+
+    delta: float = parameter(
+        1.35, [POSITIVE],
+        """Errors beyond it are outliers for loss='huber', in standard deviations of y.""",
+    )  # fmt: skip
 
     def _make_task(self, y, classes=None):
         task = super()._make_task(y, classes)
