@@ -27,6 +27,7 @@ from small_boxes import assert_same_boxes, detector, squares
 from sklearn_nets import DetectionDisplay, DetectionNet, RandomFlipShift, RandomZoom
 from sklearn_nets._base.boxes import (
     Detection,
+    Limits,
     box_classes,
     clip_to_image,
     object_crops,
@@ -250,7 +251,7 @@ def test_a_validation_set_is_scored_as_what_is_predicted_of_it():
     """Images that are wider than high, boxes that reach out of them, and weights."""
     y = [{"boxes": [[30, 2, 38, 10], [2, 1, 9, 12]], "labels": ["a", "b"]}] * 2
     true = validate_boxes(None, y, [(20, 40), (16, 40)])
-    task = Detection(box_classes(true), stride=4, n_boxes=3, score_threshold=0, nms_threshold=0.5)
+    task = Detection(box_classes(true), stride=4, limits=Limits(3, 0.0, 0.5))
     found = np.zeros((2, 3, 6))
     found[..., :5] = [[30, 2, 44, 10, 0], [-4, 1, 9, 12, 1], [41, 2, 44, 10, 0]]
     found[..., 5] = [[0.9, 0.8, 0.95], [0.9, 0.0, 0.0]]
