@@ -131,6 +131,40 @@ def test_a_callable_builds_the_net():
     assert CNNClassifier(architecture=timms, **FAST).fit(X, Y).features(X).ndim == 2
 
 
+@pytest.mark.parametrize(
+    ("estimator", "made", "y"),
+    [
+        (CNNClassifier(), Tiny((1, 32, 32), 3), Y),
+        (SegmentationNet(), nn.Conv2d(1, 2, 1), X // 200),
+    ],
+)
+def test_a_net_handed_out_twice_does_not_carry_what_it_learned(estimator, made, y):
+    before = {name: w.clone() for name, w in made.state_dict().items()}
+    estimator.set_params(architecture=lambda shape, n_outputs: made, **FAST)
+    first, second = (estimator.fit(X, y).predict(X) for _ in range(2))
+    assert all(torch.equal(w, before[name]) for name, w in made.state_dict().items())
+    assert_array_equal(first, second)
+
+
+class Plain(nn.Module):
+    """A net whose constructor knows nothing of shapes."""
+
+    def __init__(self):
+        super().__init__()
+
+
+@pytest.mark.parametrize(
+    ("estimator", "y", "first"),
+    [(CNNClassifier(), Y, "image_shape"), (SegmentationNet(), X // 200, "in_channels")],
+)
+def test_a_net_or_a_class_that_takes_no_shape_is_named(estimator, y, first):
+    estimator.set_params(**FAST)
+    with pytest.raises(ValueError, match=rf"callable \({first}, n_out.*got a net, a Plain"):
+        estimator.set_params(architecture=Plain()).fit(X, y)
+    with pytest.raises(TypeError, match=rf"Plain.*given.*lambda {first}, n_outputs"):
+        estimator.set_params(architecture=Plain).fit(X, y)
+
+
 class Wider(Tiny):
     """A net of one output too many."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import math
 import sys
@@ -52,13 +53,19 @@ def build_architecture(
     Raises
     ------
     ValueError
-        If the name is unknown, the images are too small for the net, or there are no weights.
+        If the name is unknown, the images are too small for the net, there are no weights, or
+        `architecture` is a net instead of a function that makes one.
+    TypeError
+        If a callable does not take (in_shape, n_outputs).
     ImportError
         If timm or torchvision is missing.
     """
     builders = {"small": own, "lecture": LectureCNN, "lenet": LeNet}
     if callable(architecture) or builders.get(architecture):
-        module = builders.get(architecture, architecture)(in_shape, n_outputs)
+        if callable(architecture):
+            module = call_builder(architecture, "image_shape", in_shape, n_outputs)
+        else:
+            module = builders[architecture](in_shape, n_outputs)
         if hasattr(module, "forward_head") and not isinstance(module, Backbone):
             module = TimmBackbone(module)
         if pretrained is True:
@@ -72,6 +79,27 @@ def build_architecture(
     if architecture == "alexnet":
         return _alexnet(in_shape, n_outputs, pretrained)
     return _from_timm(architecture, in_shape, n_outputs, pretrained, builders)
+
+
+def call_builder(architecture, what: str, shape, n_outputs: int):
+    """What a callable of one's own makes; a copy, as it may hand out one net, or its parts, twice.
+
+    `what` names its first argument.
+    """
+    expected = f"a callable ({what}, n_outputs) -> nn.Module that makes a new net for every fit"
+    if isinstance(architecture, nn.Module):
+        raise ValueError(
+            f"architecture must be {expected}, got a net, a {type(architecture).__name__}. Pass "
+            f"its class, or lambda {what}, n_outputs: ..."
+        )
+    try:
+        module = architecture(shape, n_outputs)
+    except TypeError as error:
+        raise TypeError(
+            f"architecture={architecture!r} failed when it was called with {shape}, {n_outputs}: "
+            f"{error}. Expected is {expected}, such as lambda {what}, n_outputs: ..."
+        ) from error
+    return copy.deepcopy(module)
 
 
 class TimmBackbone(Backbone):

@@ -11,7 +11,7 @@ from torch import nn
 from .._utils.optional import require
 from .interfaces import Backbone
 from .layers import pad_to_multiple
-from .registry import load_weights
+from .registry import call_builder, load_weights
 
 MULTIPLE = 32  # what the encoders' five halvings divide the sides by
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std of its pixels, 0 to 1
@@ -44,12 +44,18 @@ def build_segmenter(
     Raises
     ------
     ValueError
-        If a name is unknown, or there are no weights.
+        If a name is unknown, there are no weights, or `architecture` is a net instead of a function
+        that makes one.
+    TypeError
+        If a callable does not take (in_channels, n_outputs).
     ImportError
         If segmentation_models_pytorch is missing.
     """
     if architecture == "small" or callable(architecture):
-        net = (own if architecture == "small" else architecture)(in_channels, n_outputs)
+        if callable(architecture):
+            net = call_builder(architecture, "in_channels", in_channels, n_outputs)
+        else:
+            net = own(in_channels, n_outputs)
         if pretrained is True:
             raise ValueError(
                 f"There are no pretrained weights for architecture={architecture!r}. Pass a file "
