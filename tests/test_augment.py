@@ -22,6 +22,7 @@ from sklearn_nets import (
 )
 from sklearn_nets.datasets import make_digit_scenes
 from sklearn_nets.modules import mirroring
+from sklearn_nets.modules.augment import EachImage
 from sklearn_nets.modules.mirroring import _edges, _pixels, _told_apart, mirroring_keeps_targets
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -282,6 +283,61 @@ def test_torchvisions_transforms_augment():
     flip = clone(vit).set_params(augment=v2.RandomHorizontalFlip(p=1.0)).fit(IMAGES, Y)
     by_hand = clone(vit).fit(IMAGES[:, :, ::-1], Y)
     assert_allclose(flip.loss_curve_, by_hand.loss_curve_, rtol=1e-4)
+
+
+@pytest.mark.parametrize("version", ["torchvision.transforms", "torchvision.transforms.v2"])
+def test_torchvisions_transforms_are_drawn_for_each_image(version):
+    transforms = pytest.importorskip(version)
+    seen = []
+
+    class Watched(transforms.RandomHorizontalFlip):
+        def forward(self, *inputs):
+            seen.append((inputs[0], super().forward(*inputs)))
+            return seen[-1][1]
+
+    cnn(augment=Watched(), max_iter=2).fit(IMAGES, Y)
+    assert len(seen) == 2 * len(IMAGES)
+    n_flipped = sum(torch.equal(new, old.flip(-1)) for old, new in seen)
+    assert 0.3 * len(seen) < n_flipped < 0.7 * len(seen)
+
+
+def test_torchvisions_transforms_take_masks_along():
+    v2 = pytest.importorskip("torchvision.transforms.v2")
+    images = torch.arange(6 * 3 * 8 * 10).reshape(6, 3, 8, 10).float()
+    masks = (images[:, 0] % 5).to(torch.int16) - 1  # -1: no label
+    flipped, same_way = EachImage(v2.RandomHorizontalFlip(), masks=True)(images, masks)
+    assert torch.equal((flipped[:, 0] % 5).to(torch.int16) - 1, same_way)
+    assert 0 < sum(torch.equal(a, b) for a, b in zip(flipped, images)) < 6
+    for fill in (0, 128):  # of images; masks have no label there
+        crop = v2.RandomCrop((8, 10), padding=(10, 0), fill=fill)
+        cropped, filled = EachImage(crop, masks=True)(images[:, :1] + 1000, masks)
+        outside = cropped[:, 0] == fill
+        assert outside.any()
+        assert (filled[outside] == -1).all()
+        assert (filled[~outside] == (cropped[:, 0][~outside] - 1000) % 5 - 1).all()
+
+
+def test_a_segmenter_trains_with_torchvisions_transforms():
+    v2 = pytest.importorskip("torchvision.transforms.v2")
+    X, masks = make_digit_scenes(8, image_size=(32, 32), random_state=0, return_X_y=True)
+    net = SegmentationNet((4, 8), max_iter=2, ignore_index=0, random_state=0)
+    mirror, weights = lambda X, y: (X.flip(-1), y.flip(-1)), np.arange(1, 9)
+    flip, by_hand = (
+        clone(net).set_params(augment=augment).fit(X, masks, weights)
+        for augment in (v2.RandomHorizontalFlip(p=1.0), mirror)
+    )
+    assert flip.loss_curve_ == by_hand.loss_curve_
+
+
+def test_transforms_that_leave_masks_or_boxes_behind_are_refused():
+    v1 = pytest.importorskip("torchvision.transforms")
+    v2 = pytest.importorskip("torchvision.transforms.v2")
+    scenes = make_digit_scenes(4, random_state=0)
+    boxes = [{"boxes": b, "labels": k} for b, k in zip(scenes.boxes, scenes.labels, strict=True)]
+    with pytest.raises(ValueError, match=r"leave their masks where.*torchvision\.transforms\.v2"):
+        SegmentationNet((4, 8), augment=v1.RandomHorizontalFlip()).fit(scenes.images, scenes.masks)
+    with pytest.raises(ValueError, match="leave their boxes where they are"):
+        DetectionNet(augment=v2.RandomHorizontalFlip()).fit(scenes.images, boxes)
 
 
 @pytest.mark.usefixtures("host")

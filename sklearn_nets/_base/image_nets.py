@@ -19,7 +19,12 @@ from .._training.schedules import ProgressiveResizing
 from .._utils.array_api import convert_like, is_tensor
 from .._utils.random import TorchRandom
 from .._utils.sklearn_compat import StrOptions, check_is_fitted
-from ..modules.augment import RandomFlipShift, auto_augmentation
+from ..modules.augment import (
+    EachImage,
+    RandomFlipShift,
+    auto_augmentation,
+    is_of_torchvision,
+)
 from ..modules.interfaces import Backbone, DataDependentInit
 from ..modules.layers import Normalize
 from ..modules.mirroring import mirroring_keeps_targets
@@ -79,8 +84,9 @@ class ImageTrainingMixin:
         width) as it was read, on the device, and y, class indices, or masks of them. 'auto' shifts
         images by up to 1/14 of their sides, and mirrors them where the training data shows that
         labels bear it; with masks it zooms, too (`RandomZoom`). `RandomFlipShift`, `RandomZoom`, or
-        transforms of ``torchvision.transforms.v2`` (which take class indices along, but not
-        masks).""",
+        a transform of torchvision's, which is drawn anew for each image: with masks one of
+        ``torchvision.transforms.v2``, which takes them along (what it fills in has no label), with
+        boxes none.""",
         words="callable(X, y) -> (X, y), 'auto' or None",
     )  # fmt: skip
     compile: bool = parameter(
@@ -92,6 +98,7 @@ class ImageTrainingMixin:
 
     _min_batch_size: ClassVar[int] = 8
     _max_batch_size: ClassVar[int] = 128
+    _targets_in_image: ClassVar[str | None] = None  # "masks" or "boxes": they move as pixels do
     # of adam and adamw, along one cycle, for the own net; sgd takes 75 times as much
     _peak_learning_rate: ClassVar[float] = 4e-3
 
@@ -124,6 +131,16 @@ class ImageTrainingMixin:
         return rate if self.learning_rate == "onecycle" else rate / 4
 
     def _augmentation(self, source, random_state):
+        if is_of_torchvision(self.augment):
+            targets = self._targets_in_image
+            if targets == "boxes" or (targets and not is_of_torchvision(self.augment, ".v2")):
+                instead = "one of torchvision.transforms.v2, or " if targets == "masks" else ""
+                raise ValueError(
+                    f"augment={self.augment!r} would change images and leave their {targets} where "
+                    f"they are. Take {instead}RandomFlipShift, RandomZoom or a function (X, y) -> "
+                    "(X, y)."
+                )
+            return EachImage(self.augment, masks=targets is not None)
         if self.augment != "auto":
             return self.augment
         if self._is_tabular():

@@ -157,6 +157,7 @@ class DetectionNet(DetectorMixin, ImageNetMixin, BaseNet):
     max_iter: int = parameter(40, [POSITIVE_INT], "Number of epochs, passes over the data.")
 
     _max_batch_size: ClassVar[int] = 8
+    _targets_in_image: ClassVar[str] = "boxes"
     _peak_learning_rate: ClassVar[float] = 2e-3
 
     @available_if_stochastic

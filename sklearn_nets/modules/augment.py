@@ -232,6 +232,42 @@ class RandomZoom(Augmentation):
         return f"RandomZoom(hflip={self.hflip}, scale={self.scale}, jitter={self.jitter}{vflip})"
 
 
+def is_of_torchvision(augment, version: str = "") -> bool:
+    """Whether it is a transform of torchvision's (of ".v2") that takes images one by one."""
+    mixes = hasattr(augment, "num_classes")  # MixUp and CutMix take batches
+    modules = [base.__module__ for base in type(augment).__mro__]
+    return not mixes and any(m.startswith("torchvision.transforms" + version) for m in modules)
+
+
+class EachImage:
+    """A transform of torchvision's, drawn anew for each image of a batch.
+
+    Of a batch torchvision would draw once, and mirror all of its images or none.
+
+    Parameters
+    ----------
+    transform : callable
+        Of one image, (channels, height, width); of ``torchvision.transforms.v2`` if `masks`.
+    masks : bool, default=False
+        Whether y holds masks, class indices or -1 for no label, which go along. What is filled in
+        has no label.
+    """
+
+    def __init__(self, transform, masks: bool = False):
+        self.transform, self.masks = transform, masks
+
+    def __call__(self, X, y):
+        """Changed X, (n, channels, height, width), and y, (n, ...)."""
+        if not self.masks:  # other targets are not its business; version 1 would take none
+            return torch.stack([self.transform(image) for image in X]), y
+        from torchvision.tv_tensors import Image, Mask
+
+        codes = y + 1  # torchvision fills masks with 0
+        pairs = [self.transform(Image(image), Mask(code)) for image, code in zip(X, codes)]
+        X, moved = (torch.stack(tensors) for tensors in zip(*pairs))
+        return X, torch.where(moved > codes.max(), 0, moved) - 1  # or with the images' `fill`
+
+
 def auto_augmentation(height: int, width: int, hflip: bool) -> RandomFlipShift | None:
     """The augmentation of images of this size: shifts by up to 1/14 of a side, flips if `hflip`.
 

@@ -142,6 +142,7 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
 
     _min_batch_size: ClassVar[int] = 4
     _max_batch_size: ClassVar[int] = 8
+    _targets_in_image: ClassVar[str] = "masks"
     _peak_learning_rate: ClassVar[float] = 2e-3
 
     def _find_flips(self, source, random_state):
