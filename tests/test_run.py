@@ -14,7 +14,16 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_validate
-from skorch.callbacks import Callback
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    Checkpoint,
+    EpochScoring,
+    Freezer,
+    LRScheduler,
+    PassthroughScoring,
+    Unfreezer,
+)
 from threadpoolctl import threadpool_info, threadpool_limits
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -156,6 +165,37 @@ def test_callbacks_hear_iterations_of_lbfgs_as_epochs():
     assert len(model.history_) == model.n_iter_ == 7
     stopped = MLPClassifier(5, solver="lbfgs", max_iter=7, callbacks=[StopAfter(3)], random_state=0)
     assert len(stopped.fit(X, Y).history_) == 3
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        EpochScoring("accuracy"), BatchScoring("accuracy"), PassthroughScoring("train_loss"),
+        Freezer("*"), Unfreezer("*"), LRScheduler(), LRScheduler, ("named", LRScheduler()),
+    ],
+)  # fmt: skip
+def test_callbacks_that_would_do_nothing_are_refused(callback):
+    for model, data in ((MLPClassifier(5), X), (CNNClassifier((4,)), IMAGES)):
+        with pytest.raises(ValueError, match=r"skorch's own training loop alone\. Leave it out; "):
+            model.set_params(callbacks=[callback]).fit(data, Y)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs", "gd"])
+def test_a_checkpoint_saves_the_epochs_of_the_lowest_validation_loss(solver, tmp_path):
+    name = "epoch_{last_epoch[epoch]}.pt"
+    saver = Checkpoint(f_params=name, dirname=tmp_path, load_best=True)
+    model = MLPRegressor(
+        hidden_layer_sizes=5, solver=solver, learning_rate_init=0.1, max_iter=60,
+        callbacks=[saver], random_state=0,
+    )  # fmt: skip
+    model.fit(X[:30], Y[:30], X_val=X[30:60], y_val=Y[30:60])
+    losses = model.validation_loss_curve_
+    best = [i for i, loss in enumerate(losses) if loss < min(losses[:i], default=np.inf)]
+    assert 1 <= len(best) < len(losses)
+    saved = {int(path.stem.split("_")[1]) for path in tmp_path.glob("epoch_*.pt")}
+    assert saved == {i + 1 for i in best}
+    residuals = model.predict(X[30:60]) - Y[30:60]
+    assert_allclose(np.mean(residuals**2) / 2, min(losses), rtol=1e-6)  # the best was loaded
 
 
 def test_nothing_is_left_of_an_earlier_fit():

@@ -1,11 +1,34 @@
-"""scikit-learn's callbacks (`set_callbacks`), called at the ends of skorch's epochs."""
+"""skorch's callbacks that need its own loop, and scikit-learn's, called at the ends of epochs."""
 
 from __future__ import annotations
 
 import copy
 from contextlib import contextmanager
 
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, Freezer, LRScheduler, PassthroughScoring, Unfreezer
+from skorch.callbacks.scoring import ScoringBase
+
+# callbacks that would do nothing here, or fail, and what does the same
+REPLACEMENTS = {
+    (LRScheduler,): "learning_rate and learning_rate_init set the rate of every step",
+    (PassthroughScoring, ScoringBase): (
+        "pass X_val and y_val to fit, and read validation_scores_ and history_"
+    ),
+    (Freezer, Unfreezer): "freeze='backbone' of the image nets trains the last layer alone",
+}
+
+
+def check_callbacks(callbacks) -> None:
+    """Refuse callbacks that work in skorch's own training loop alone."""
+    for callback in callbacks or []:
+        callback = callback[1] if isinstance(callback, tuple) else callback  # (name, callback)
+        cls = callback if isinstance(callback, type) else type(callback)
+        for unsupported, instead in REPLACEMENTS.items():
+            if issubclass(cls, unsupported):
+                raise ValueError(
+                    f"callbacks cannot hold a {cls.__name__}, which works in skorch's own training "
+                    f"loop alone. Leave it out; {instead}."
+                )
 
 
 class EstimatorCallbacks(Callback):

@@ -238,6 +238,9 @@ class NetParameters:
     )  # fmt: skip
     callbacks: list | None = parameter(
         None, [list, None],
-        "skorch callbacks, called at every epoch, and at every batch if they listen to batches.",
+        """skorch callbacks, called at every epoch, and at every batch if they listen to batches.
+        `Checkpoint` and `EarlyStopping` need a validation set, or ``monitor="train_loss"`` (a
+        Checkpoint None); `LRScheduler`, `EpochScoring`, `Freezer` and their like, which need
+        skorch's own training loop, are refused.""",
         words="list of skorch callbacks or None",
     )  # fmt: skip

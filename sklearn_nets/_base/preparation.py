@@ -28,6 +28,7 @@ from .._utils.array_api import dtype_of, from_array_api, is_tensor, namespace_an
 from .._utils.device import resolve_device
 from .._utils.random import TorchRandom
 from .._utils.validation import check_range, fingerprint, validate_weight
+from .callbacks import check_callbacks
 from .parameters import NetParameters, net_class
 from .precision import Precision
 from .tasks import Task
@@ -253,6 +254,7 @@ class Preparation(NetParameters, ABC):
         return int(min(self.batch_size, n_samples))  # torch takes no other integers
 
     def _make_net(self, module, device, batch_size, previous):
+        check_callbacks(self.callbacks)
         optimizer = {  # torch takes no numbers but Python's
             "optimizer": Adam,
             "optimizer__betas": (float(self.beta_1), float(self.beta_2)),

@@ -62,6 +62,11 @@ class Net(skorch.NeuralNet):
     def get_default_callbacks(self):
         return [("epoch_timer", EpochTimer())]
 
+    def on_epoch_end(self, net, **kwargs):
+        """Before callbacks: Checkpoint asks for a last batch, and few epochs record theirs."""
+        if not self.history[-1, "batches"]:
+            self.history.new_batch()
+
     def get_all_learnable_params(self):
         """Names and parameters that are trained; frozen ones are not."""
         return ((n, p) for n, p in super().get_all_learnable_params() if p.requires_grad)

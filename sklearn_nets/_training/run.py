@@ -162,9 +162,11 @@ class TrainingRun:
         if self.eval_set is None:
             return None
         score, loss = self.eval_set.evaluate(self.net, self.report_factor)
+        lowest = np.fmin.reduce(self.progress.validation_losses, initial=np.inf)  # passes over NaN
         self.progress.validation_scores.append(score)
         self.progress.validation_losses.append(loss)
         self.net.history.record("valid_loss", loss)
+        self.net.history.record("valid_loss_best", bool(loss < lowest))  # as in skorch
         self.net.history.record("valid_score", score)
         return score
 
