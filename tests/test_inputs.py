@@ -1,6 +1,7 @@
 """Odd inputs: read as they are meant, or refused in words that help."""
 
 import tracemalloc
+import warnings
 from inspect import signature
 
 import numpy as np
@@ -26,6 +27,7 @@ from sklearn_nets import (
     SegmentationNet,
     ViTClassifier,
     compare,
+    make_digit_scenes,
 )
 from sklearn_nets._base.masks import encode_masks, mask_classes
 from sklearn_nets._training.stopping import Progress
@@ -244,6 +246,34 @@ def test_images_of_several_sizes_are_to_be_resized_first():
     model = cnn().fit(list(IMAGES), Y)
     with pytest.raises(ValueError, match=message):
         model.predict(several)
+
+
+@pytest.mark.parametrize("make", [cnn, segmenter])
+def test_pixels_of_another_scale_than_in_fit_are_said(make):
+    scenes = make_digit_scenes(12, image_size=(32, 32), random_state=0)
+    images, y = scenes.images, scenes.masks if make is segmenter else np.arange(12) % 2
+    unit = (images / 255).astype(np.float32)
+    for fitted, other in ((unit, images), (images, unit), (unit, images.astype(float))):
+        with warnings.catch_warnings():  # with a validation set of that scale, too
+            warnings.simplefilter("error")
+            model = make(max_iter=2).fit(fitted, y, X_val=other, y_val=y)
+            model.predict(fitted)
+            model.predict(fitted.astype(np.float64))
+            model.predict(0 * fitted)
+            model.predict(fitted[:1] // 2)
+        with pytest.warns(UserWarning, match="Scale X as in fit") as caught:
+            model.predict(other)
+        assert len(caught) == 1
+        assert make is segmenter or caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        standard = (images - images.mean()) / images.std()
+        make().fit(standard, y).predict(standard[:1])
+        counts = np.random.default_rng(0).poisson(0.1, images.shape).astype(float)
+        counts[0, 0] = 80  # few, and rarely many
+        rare = make().fit(counts, y)
+        rare.predict(counts[:1])
+        rare.predict(counts[1:2])
 
 
 def test_shapes_that_look_wrong_are_named_once():

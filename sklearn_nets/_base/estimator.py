@@ -157,6 +157,7 @@ class TrainableNet(Preparation, CallbackSupportMixin, BaseEstimator):
         check_range(data, self._precision.weights)
         if not issparse(data):
             data = to_tensor(data, data.device if is_tensor(data) else torch.device("cpu"))
+        self._check_like_fit(data)
         dtype = self._precision.output_dtype(data)
         n = data.shape[0]
         with prediction_threads(self.net_, n):
@@ -164,6 +165,10 @@ class TrainableNet(Preparation, CallbackSupportMixin, BaseEstimator):
             answer = concatenate(parts, n)
             answer = answer.to(dtype) if answer.is_floating_point() else answer
         return answer.cpu() if answer.device.type == "mps" else answer  # mps knows no float64
+
+    def _check_like_fit(self, data):
+        """Warn of data that cannot be of the kind seen in `fit`."""
+        return None
 
     def _forward_batches(self, data, through=None):
         """Yield the raw outputs of consecutive batches."""

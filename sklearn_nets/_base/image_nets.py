@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -31,7 +32,7 @@ from ..modules.mirroring import mirroring_keeps_targets
 from ..modules.registry import build_architecture
 from ..modules.views import average_over_views
 from .image_reading import ImageReadingMixin
-from .images import input_statistics
+from .images import brightness, input_statistics
 from .parameters import NOT_NEGATIVE, POSITIVE, POSITIVE_INT, net_class, parameter
 
 INIT_IMAGES = 2048  # at most, for weights that come from the data
@@ -224,6 +225,7 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
         return self._peak_learning_rate if self.architecture == "small" else 1e-3
 
     def _make_module(self, X, weight, random_state):
+        self._brightness = brightness(X)
         architecture = self._make_architecture()
         if not isinstance(architecture, nn.Module):
             raise ValueError(
@@ -294,6 +296,19 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
     def _test_time_shift(self) -> tuple[int, int]:
         """Rows and columns by which predictions shift images, too."""
         return 0, 0
+
+    def _check_like_fit(self, data):
+        """Warn of pixels from 0 to 1 where those of `fit` were bytes, or the other way round."""
+        if data.device.type != "cpu" or self._is_tabular():  # a device would be waited for
+            return
+        (_, high, usual), (low, now, _) = self._brightness, brightness(data)
+        dark = data.is_floating_point() and 0 < now <= 1 and usual > 10
+        if low >= 0 and (dark or (high <= 1 and now > 50)):
+            warnings.warn(
+                f"Pixels of X go up to {now:g}, those of fit went up to {high:g}: predictions are "
+                "of little use. Scale X as in fit: both divided by 255, or none.",
+                stacklevel=4,
+            )
 
     def _forward_batches(self, data, through=None):
         views = {"hflip": self.mirrored_, "shift": self._test_time_shift()}

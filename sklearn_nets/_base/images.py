@@ -12,6 +12,7 @@ from .._utils.sklearn_compat import validate_data
 from .._utils.validation import check_finite, is_ragged, stand_in
 
 VALUES_AT_ONCE = 2**22  # 32 MB of float64
+SOME_IMAGES, SOME_PIXELS = 64, 2**18  # at most, which tell how bright all are
 
 
 def stack_tensors(X):
@@ -66,6 +67,15 @@ def check_image_shape(estimator, X, *, reset) -> None:
 def rows_at_once(X) -> int:
     """How many samples of X may become float64 at once: as many as keep their memory small."""
     return max(1, min(512, VALUES_AT_ONCE // X[0].numel()))
+
+
+def brightness(X) -> tuple[float, float, float]:
+    """Least and greatest, and mean plus standard deviation, of some pixels of the images X."""
+    some = X[:: math.ceil(len(X) / SOME_IMAGES)]
+    step = math.ceil(math.sqrt(some.numel() / SOME_PIXELS))
+    some = some[:, :, ::step, ::step].float()
+    deviation, mean = torch.std_mean(some, correction=0)
+    return float(some.amin()), float(some.amax()), float(mean + deviation)
 
 
 def input_statistics(X, weight=None):
