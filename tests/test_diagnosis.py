@@ -361,6 +361,17 @@ def test_features_that_say_nothing_or_all(target):
     assert found["leaking features"].evidence["scores"] == {"code": pytest.approx(expected)}
 
 
+def test_no_feature_leaks_where_one_class_is_rare():
+    y = np.zeros(2000, int)
+    y[:5] = 1
+    X = np.random.default_rng(0).normal(size=(2000, 4))
+    assert "leaking features" not in kinds(diagnose(judged(y, {"a": y}), X))
+    X, y = X[:400], np.repeat([1, 0], [3, 397])
+    X[:, 2] = y
+    (leak,) = [f for f in diagnose(judged(y, {"a": y}), X) if f.kind == "leaking features"]
+    assert leak.evidence["features"] == [2]
+
+
 def test_flipped_labels_are_found_and_few_others():
     X, y = load_digits(return_X_y=True)
     flips = np.random.default_rng(1).choice(len(y), 40, replace=False)

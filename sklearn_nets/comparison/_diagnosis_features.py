@@ -85,20 +85,23 @@ def _check_leaking_features(comparison, X) -> Iterator[Finding]:
     chosen = sample_rows(len(y), 5000)
     X, y = (X.iloc[chosen] if isinstance(X, pd.DataFrame) else X[chosen]), y[chosen]
     leaf = {"min_samples_leaf": max(2, len(y) // 500), "random_state": 0}
-    folds = KFold(3, shuffle=True, random_state=0)
+    folds, nothing = KFold(3, shuffle=True, random_state=0), 0.0
     if y.dtype.kind == "f":
         tree, scoring, words = DecisionTreeRegressor(**leaf), "r2", "R2"
     else:
         tree = DecisionTreeClassifier(**leaf, class_weight="balanced")
         scoring, words = "balanced_accuracy", "balanced accuracy"
-        if np.unique(y, return_counts=True)[1].min() < 2 * folds.n_splits:
+        counts = np.unique(y, return_counts=True)[1]
+        if counts.min() < 2 * folds.n_splits:
             scoring, words = "accuracy", "accuracy"
+            nothing = counts.max() / len(y)  # what the largest class alone scores
     scores = {}
     for name, column in _columns(X):
         values = _as_number(column)
         if len(np.unique(values)) > 1:
             scores[name] = cross_val_score(tree, values, y, cv=folds, scoring=scoring).mean()
-    leaking = [name for name, score in scores.items() if score >= LEAK]
+    least = nothing + LEAK * (1 - nothing)
+    leaking = [name for name, score in scores.items() if score >= least]
     if leaking:
         listed = ", ".join(f"{name} ({words} {scores[name]:.3f})" for name in leaking[:SHOWN])
         more = f" and {len(leaking) - SHOWN} more" if len(leaking) > SHOWN else ""
