@@ -162,9 +162,7 @@ class Autoencoder(
     def _validate_data(self, X, y="no_validation", *, reset):
         images = super()._validate_data(X, reset=reset)
         if reset:
-            shape = tuple(X.shape if hasattr(X, "shape") else np.asarray(X).shape)
-            self._ndim = len(shape)
-            self._channels_last = self._ndim == 4 and shape[1:] != tuple(images.shape[1:])
+            self._ndim = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
         return images if isinstance(y, str) else (images, images)
 
     def _make_task(self, y, classes=None):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn import neural_network as reference
 from sklearn.datasets import load_digits
@@ -285,8 +285,23 @@ def test_shapes_that_look_wrong_are_named_once():
     with pytest.warns(UserWarning, match=r"1x64 pixels.*image_shape=\(1, 8, 8\)"):
         model = cnn().fit(X, Y)
     model.predict(X)
+    with pytest.warns(UserWarning, match=r"1x192 pixels.*image_shape=\(3, 8, 8\)"):
+        cnn().fit(np.repeat(X, 3, axis=1), Y)
     cnn(image_shape=(1, 8, 8)).fit(X, Y)
     cnn().fit(X[:, :50], Y)
+
+
+@pytest.mark.parametrize("make", [cnn, Autoencoder])
+def test_rows_after_images_of_channels_last_are_refused(make):
+    images = np.stack([IMAGES, 1 - IMAGES, IMAGES**2], axis=3)
+    rows = images.transpose(0, 3, 1, 2).reshape(100, -1)
+    model = make(max_iter=1, random_state=0).fit(images, Y)
+    with pytest.raises(ValueError, match=r"channels\) = \(8, 8, 3\), got rows.*=\(3, 8, 8\)"):
+        model.score(rows, Y)
+    first = model.fit(images.transpose(0, 3, 1, 2), Y)
+    assert_allclose(first.score(rows, Y), first.score(images.transpose(0, 3, 1, 2), Y))
+    known = model.set_params(image_shape=(3, 8, 8)).fit(images, Y)
+    assert_allclose(known.score(rows, Y), known.score(images, Y))
 
 
 @pytest.mark.parametrize(

@@ -31,17 +31,27 @@ class ImageReadingMixin:
 
     def _validate_data(self, X, y="no_validation", *, reset):
         check_one_size(X, type(self).__name__)
-        ndim = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
+        given = tuple(X.shape if hasattr(X, "shape") else np.asarray(X).shape)
         predicting = isinstance(y, str)
-        if ndim > 2:
+        if len(given) > 2:
             X = validate_images(self, X, reset=reset)
             if not predicting:
                 y = validate_target(self, y, len(X), y_numeric=self._y_numeric)
         else:
             out = validate_rows(self, X, y, reset=reset, y_numeric=self._y_numeric)
             X, y = (out, y) if predicting else out
+            if not (reset or self.image_shape) and self._channels_last and self.image_shape_[0] > 1:
+                channels, height, width = self.image_shape_
+                raise ValueError(
+                    f"{type(self).__name__} was fitted on images of (height, width, channels) = "
+                    f"{(height, width, channels)}, got rows, whose order of values is not known. "
+                    f"Pass images, or set image_shape={self.image_shape_} before fit where rows "
+                    "are channels first."
+                )
             X = X.reshape(len(X), *self._row_shape(X.shape[1], reset))
         check_image_shape(self, X, reset=reset)
+        if reset:
+            self._channels_last = len(given) == 4 and given[1:] != self.image_shape_
         return X if predicting else (X, y)
 
     def _row_shape(self, n_features, reset):
@@ -76,10 +86,12 @@ class ImageReadingMixin:
 
 def _warn_of_square_rows(n_features):
     """Say how flat rows are read that may well be square images."""
-    side = math.isqrt(n_features)
-    if side * side == n_features and side >= 8:
-        warnings.warn(
-            f"Rows of {n_features} values are read as images of one row, 1x{n_features} pixels. If "
-            f"they are images of {side}x{side} pixels, pass image_shape=(1, {side}, {side}).",
-            stacklevel=7,
-        )
+    for channels in (1, 3):
+        side = math.isqrt(n_features // channels)
+        if channels * side * side == n_features and side >= 8:
+            warnings.warn(
+                f"Rows of {n_features} values are read as images of one row, 1x{n_features} "
+                f"pixels. If they are images of {side}x{side} pixels, pass "
+                f"image_shape=({channels}, {side}, {side}).",
+                stacklevel=7,
+            )
