@@ -399,6 +399,25 @@ def test_own_weights_with_another_head(tmp_path):
         assert name.startswith("head") or torch.equal(weight, state[name])
 
 
+@pytest.mark.parametrize(
+    ("model", "y"),
+    [
+        (CNNClassifier((4, 8)), Y),
+        (CNNClassifier(architecture="lenet"), Y),
+        (ViTClassifier(embed_dim=8, depth=1), Y),
+        (SegmentationNet((4, 8)), X // 200),
+    ],
+)
+def test_the_weights_of_a_fitted_net_come_back(model, y, tmp_path):
+    state = model.set_params(**FAST).fit(X, y).net_.module_.state_dict()
+    torch.save(state, tmp_path / "net.pt")
+    still = {"pretrained": tmp_path / "net.pt", "learning_rate_init": 1e-30, "alpha": 0}
+    again = model.set_params(**still).fit(X, y).net_.module_.state_dict()
+    assert list(again) == list(state)
+    for name, w in again.items():
+        assert "running" in name or "num_batches" in name or torch.equal(w, state[name]), name
+
+
 def test_features_as_a_frame():
     extractor = FeatureExtractor(random_state=0)
     features = extractor.fit_transform(X)

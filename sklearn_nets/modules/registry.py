@@ -290,9 +290,15 @@ def _of_another_net(path, missing, unknown, shapes) -> ValueError:
 
 
 def load_weights(module: nn.Module, path: str | PathLike) -> None:
-    """Load a file of weights, all of which must fit but those of a head of another size."""
+    """Load a file of weights, all of which must fit but those of a head of another size.
+
+    A fitted net's ``net_.module_.state_dict()`` will do, too.
+    """
     state = read_weights(path)
     own = module.state_dict()
+    if "0.mean" not in own and {n for n in state if n[:2] != "1."} == {"0.mean", "0.scale"}:
+        # of a `net_.module_`: how pixels are standardized, the new training data says
+        state = {name[2:]: w for name, w in state.items() if name[:2] == "1."}
     heads = _names_of_head(module, module)
     state = {
         name: w for name, w in state.items() if name not in heads or own[name].shape == w.shape
