@@ -8,8 +8,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier as Reference
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -19,7 +20,9 @@ from sklearn_nets import (
     AttentionDisplay,
     CNNClassifier,
     FilterDisplay,
+    FlattenImages,
     KNeighborsClassifier,
+    LinearSVC,
     LossCurveDisplay,
     MLPClassifier,
     MLPRegressor,
@@ -194,6 +197,18 @@ def test_filters_are_the_first_weights():
     display = FilterDisplay.from_estimator(vit.fit(color, Y))
     assert display.filters.shape == (8, 3, 4, 2)
     assert len(display.axes_) >= 8
+
+
+@pytest.mark.usefixtures("host")
+def test_filters_of_linear_models_and_of_images_that_were_flattened():
+    color = np.stack([IMAGES, 1 - IMAGES, IMAGES**2], 3)
+    for last in (LinearSVC(), LogisticRegression(), Ridge(), MLPClassifier(5, max_iter=2)):
+        model = make_pipeline(FlattenImages(), StandardScaler(), last).fit(color, Y)
+        weights = last.coefs_[0].T if hasattr(last, "coefs_") else np.atleast_2d(last.coef_)
+        filters = FilterDisplay.from_estimator(model, max_filters=100).filters
+        assert_array_equal(filters, weights.reshape(-1, 3, 8, 8))
+    reduced = make_pipeline(FlattenImages(), PCA(9), LinearSVC()).fit(color, Y)
+    assert FilterDisplay.from_estimator(reduced).filters.shape[1:] == (1, 3, 3)
 
 
 @pytest.mark.parametrize("pool", ["attention", "token", "mean"])

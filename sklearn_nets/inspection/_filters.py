@@ -15,6 +15,10 @@ from ._drawing import last_step, make_axes
 class FilterDisplay:
     """The filters of the first layer, as images.
 
+    The first layer of a `CNNClassifier` by default is a fixed whitening: its filters are the
+    principal components of the patches of the training images, and their negatives. Filters that
+    were learned has ``architecture="lenet"``, say.
+
     Parameters
     ----------
     filters : ndarray of shape (n_filters, channels, height, width)
@@ -45,10 +49,12 @@ class FilterDisplay:
         Parameters
         ----------
         estimator : estimator
-            A fitted net of ours or scikit-learn's perceptron, or a pipeline that ends with one.
+            A fitted net of ours, scikit-learn's perceptron or a linear model (of which the weights
+            of each class are drawn), or a pipeline that ends with one.
         image_shape : tuple (channels, height, width), default=None
-            What the inputs of a perceptron are; by default square gray images if there is such a
-            square, otherwise a row.
+            What the inputs of a perceptron or a linear model are; by default the images that a
+            `FlattenImages` at the start of the pipeline saw, or square gray images if there is such
+            a square, otherwise a row.
         max_filters : int, default=64
             So many at most, the first ones.
         ax : array-like of matplotlib Axes, default=None
@@ -66,7 +72,8 @@ class FilterDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        filters = _first_filters(last_step(estimator), image_shape)
+        net = last_step(estimator)
+        filters = _first_filters(net, image_shape or _flattened_shape(estimator, net))
         return cls(filters[:max_filters]).plot(ax=ax)
 
     def plot(self, ax=None):
@@ -93,10 +100,18 @@ class FilterDisplay:
         return self
 
 
+def _flattened_shape(estimator, net):
+    """The images that became rows at the start of a pipeline, if all their pixels reach its end."""
+    steps = getattr(estimator, "steps", [(None, net)])
+    shape = getattr(steps[0][1], "image_shape_", (0,))
+    return shape if math.prod(shape) == getattr(net, "n_features_in_", None) else None
+
+
 def _first_filters(net, image_shape):
     """Weights of the first layer, (n_filters, channels, height, width)."""
-    if hasattr(net, "coefs_"):
-        weights = np.asarray(net.coefs_[0]).T
+    if hasattr(net, "coefs_") or hasattr(net, "coef_"):
+        weights = net.coefs_[0].T if hasattr(net, "coefs_") else net.coef_
+        weights = np.atleast_2d(to_numpy(weights))
         if image_shape is None:
             side = math.isqrt(weights.shape[1])
             image_shape = (1, side, side) if side**2 == weights.shape[1] else (1, 1, -1)
@@ -114,5 +129,5 @@ def _first_filters(net, image_shape):
             return weights.reshape(len(weights), -1, *module.patch_size)
     raise ValueError(
         f"{type(net).__name__} has no first layer of filters: expected a perceptron, a "
-        "convolutional net or a vision transformer."
+        "linear model, a convolutional net or a vision transformer."
     )
