@@ -174,7 +174,7 @@ def test_what_has_no_curve_no_filters_and_no_attention():
     ):
         with pytest.raises(ValueError, match=message):
             display.from_estimator(knn)
-    with pytest.raises(ValueError, match="draws a ViTClassifier, got KNeighborsClassifier"):
+    with pytest.raises(ValueError, match="draws a ViTClassifier of our own, got KNeighb"):
         AttentionDisplay.from_estimator(knn, X)
 
 
@@ -233,6 +233,19 @@ def test_attention_of_a_pipeline_is_that_of_what_its_net_sees():
     expected = AttentionDisplay.from_estimator(model[-1], seen)
     assert_array_equal(display.maps, expected.maps)
     assert_array_equal(display.images, expected.images)
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "extent"),
+    [((20, 12), (-0.5, 35.5, 39.5, -0.5)), ("auto", (-0.5, 31.5, 39.5, -0.5))],
+)
+def test_attention_lies_where_its_tokens_are(patch_size, extent):
+    images = np.random.default_rng(0).random((12, 33, 30))
+    vit = ViTClassifier(patch_size, embed_dim=8, depth=1, max_iter=1, random_state=0)
+    display = AttentionDisplay.from_estimator(vit.fit(images, np.arange(12) % 2), images[:1])
+    assert tuple(display.axes_[0].images[1].get_extent()) == extent
+    assert display.axes_[0].get_xlim() == (-0.5, 29.5)
+    assert display.axes_[0].get_ylim() == (32.5, -0.5)
 
 
 def test_attention_is_drawn_over_images_of_true_and_false():

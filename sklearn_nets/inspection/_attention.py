@@ -22,6 +22,9 @@ class AttentionDisplay:
     maps : ndarray of shape (n, rows, columns)
         Share of each token, by attention rollout (Abnar & Zuidema 2020): what the tokens
         contribute to the vector that is classified.
+    token_size : (int, int), default=None
+        Height and width in pixels of what a token stands for; the last row and column may reach
+        beyond the image. None stretches the map over the image.
 
     Attributes
     ----------
@@ -40,8 +43,8 @@ class AttentionDisplay:
     (4, 8, 8)
     """
 
-    def __init__(self, images, maps):
-        self.images, self.maps = images, maps
+    def __init__(self, images, maps, token_size=None):
+        self.images, self.maps, self.token_size = images, maps, token_size
 
     @classmethod
     def from_estimator(cls, estimator, X, *, ax=None):
@@ -64,7 +67,7 @@ class AttentionDisplay:
         NotFittedError
             If the net is not fitted.
         ValueError
-            If it is no vision transformer.
+            If it is no vision transformer of our own.
         ImportError
             If matplotlib is not installed.
         """
@@ -72,16 +75,20 @@ class AttentionDisplay:
         modules = net.net_.module_.modules() if hasattr(net, "net_") else []
         vits = [m for m in modules if isinstance(m, VisionTransformer)]
         if not vits:
+            architecture = getattr(net, "architecture", "small")
+            of = "" if architecture == "small" else f" of architecture={architecture!r}"
             raise ValueError(
-                f"AttentionDisplay draws a ViTClassifier, got {type(net).__name__}, which has no "
-                "attention."
+                f"AttentionDisplay draws a ViTClassifier of our own, got {type(net).__name__}{of}, "
+                "which has no attention that it can read."
             )
         if len(getattr(estimator, "steps", ())) > 1:
             X = estimator[:-1].transform(X)  # what the net sees
         net = copy(net).set_params(test_time_augment=False)  # of the images as they are
         maps = to_numpy(attention_maps(vits[0], lambda: net.predict(X)))
         images = _channels_first(X, net.image_shape_).reshape(len(maps), *net.image_shape_)
-        return cls(images, maps).plot(ax=ax)
+        tokenizer = vits[0].tokenizer
+        token_size = getattr(tokenizer, "patch_size", None) or 2 * (tokenizer.stride,)
+        return cls(images, maps, token_size).plot(ax=ax)
 
     def plot(self, ax=None):
         """Draw each image with its map over it.
@@ -101,8 +108,12 @@ class AttentionDisplay:
         for ax, image, tokens in zip(self.axes_, self.images, self.maps):
             height, width = image.shape[1:]
             ax.imshow(to_display(image.transpose(1, 2, 0)), cmap="gray")
-            extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+            bottom, right = height, width
+            if self.token_size is not None:
+                bottom, right = np.multiply(tokens.shape, self.token_size)
+            extent = (-0.5, right - 0.5, bottom - 0.5, -0.5)
             ax.imshow(tokens, alpha=0.5, extent=extent, interpolation="bilinear")
+            ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))  # without the padding
         return self
 
 
