@@ -68,9 +68,11 @@ class _MLPMixin:
     solver: str = parameter(
         "adam", [StrOptions({"lbfgs", "sgd", "adam", "gd"})],
         """Optimizer: 'sgd' with momentum, 'adam' (Kingma & Ba 2014), or 'lbfgs' on all samples at
-        once. 'gd' is plain gradient descent on all samples, to look at step by step: a line search
-        halves each step until it decreases the loss; `max_iter` bounds the steps, `tol` the
-        gradient, `learning_rate_init` is the length that is tried first.""",
+        once. 'gd' is gradient descent on all samples with a line search, to look at step by step:
+        each step begins at twice the last length and is halved until the loss falls; `max_iter`
+        bounds the steps, `tol` the gradient, `learning_rate_init` is the length that is tried
+        first. Plain gradient descent, whose rate is constant, is solver='sgd' with
+        ``batch_size=len(X), momentum=0, learning_rate="constant", shuffle=False``.""",
     )  # fmt: skip
     early_stopping: bool = parameter(
         False, ["boolean"],

@@ -88,6 +88,19 @@ def test_steps_double_and_are_halved_until_they_help():
     assert_allclose(model.predict(x[:, None]), 3 * x, atol=1e-4)
 
 
+@pytest.mark.usefixtures("host")
+def test_plain_gradient_descent_of_a_constant_rate():
+    x = np.linspace(-1, 2, 15)
+    plain = {"batch_size": 15, "momentum": 0, "learning_rate": "constant", "shuffle": False}
+    recorder = WeightRecorder()
+    model = line(solver="sgd", **plain, learning_rate_init=0.1, max_iter=9, callbacks=[recorder])
+    model.fit(x[:, None], 3 * x)
+    for (a, b), after in pairwise(recorder.path_):
+        residual = a * x + b - 3 * x
+        gradient = np.array([residual @ x, residual.sum()]) / len(x)
+        assert_allclose(after, [a, b] - 0.1 * gradient, atol=1e-12)
+
+
 def test_one_layer_by_gradient_descent_is_the_perceptron_of_its_loss():
     y = (Y > 4).astype(int)
     ours = MLPClassifier((), solver="gd", alpha=1.0, max_iter=3000, tol=1e-4, random_state=0)
