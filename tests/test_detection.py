@@ -24,7 +24,13 @@ from sklearn.model_selection import (
 from skorch.callbacks import EarlyStopping
 from small_boxes import assert_same_boxes, detector, squares
 
-from sklearn_nets import DetectionDisplay, DetectionNet, RandomFlipShift, RandomZoom
+from sklearn_nets import (
+    DetectionDisplay,
+    DetectionNet,
+    PixelDetector,
+    RandomFlipShift,
+    RandomZoom,
+)
 from sklearn_nets._base.boxes import (
     Detection,
     Limits,
@@ -405,6 +411,15 @@ def test_boxes_reach_as_far_as_their_own_side_of_the_image():
     ):  # fmt: skip
         with nullcontext() if fits else pytest.raises(ValueError, match="height 20 and width 40"):
             validate_boxes(None, [{"boxes": [box], "labels": [0]}], [(20, 40)])
+
+
+@pytest.mark.parametrize("model", [detector(max_iter=1), PixelDetector()])
+def test_boxes_that_look_like_shares_of_the_image_are_asked_about(model):
+    X, y = squares(6)
+    shares = [{**image, "boxes": np.asarray(image["boxes"]) / 32} for image in y]
+    with pytest.warns(UserWarning, match="between 0 and 1.*boxes are x0, y0, x1, y1 in pixels"):
+        model.fit(X, shares)
+    model.fit(X, [shares[0], *y[1:]])  # a warning would be an error
 
 
 def test_what_is_no_list_of_boxes():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +71,14 @@ def validate_boxes(estimator, y, sizes) -> list[ImageBoxes]:
     kinds = {image.labels.dtype.kind for image in images if len(image.labels)}
     if "U" in kinds and len(kinds) > 1:
         raise ValueError(f"{ONE_TYPE}; got both.")
+    highest = max((image.boxes.max(initial=0) for image in images), default=0)
+    if 0 < highest <= 1 < min(map(min, sizes)):
+        warnings.warn(
+            "All boxes lie between 0 and 1, which is the first pixel of each image. If they are "
+            "shares of width and height, as in YOLO's files, multiply them: boxes are x0, y0, x1, "
+            "y1 in pixels.",
+            stacklevel=6,
+        )
     return images
 
 
