@@ -139,6 +139,11 @@ def test_embedding_images_names_and_tensors():
     assert frame.shape == (500, 3)
 
 
+def test_embedding_one_class_is_refused():
+    with pytest.raises(ValueError, match="two or more classes.*got one class, 3"):
+        EmbeddingNet(3).fit(X, np.full(len(X), 3))
+
+
 def test_embedding_early_stopping_scores_nearest_neighbors():
     net = EmbeddingNet(4, early_stopping=True, max_iter=10, random_state=0)
     net.fit(X, Y, X_val=X[:100], y_val=Y[:100])

@@ -133,7 +133,8 @@ class EmbeddingNet(EncoderMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     Raises
     ------
     ValueError
-        If y holds numbers instead of labels, or samples have another shape than in `fit`.
+        If y holds numbers instead of labels, or one class only; if samples have another shape than
+        in `fit`.
 
     See Also
     --------
@@ -212,8 +213,8 @@ class EmbeddingNet(EncoderMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         Raises
         ------
         ValueError
-            If X and y do not fit each other, X holds NaN or infinity, or if the loss turns NaN:
-            the message names the epoch and the learning rate.
+            If X and y do not fit each other, y holds one class only, X holds NaN or infinity, or if
+            the loss turns NaN: the message names the epoch and the learning rate.
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val go together: pass both or neither.")
@@ -225,7 +226,13 @@ class EmbeddingNet(EncoderMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         check_classification_targets(y)
         if y.ndim > 1:
             raise ValueError(f"y must hold one class a sample, (n_samples,), got {y.shape}.")
-        return EmbeddedLabels(unique_labels(y), self.n_components, self._loss_and_options())
+        classes = unique_labels(y)
+        if len(classes) < 2:
+            raise ValueError(
+                "y must hold two or more classes, which the embeddings are to keep apart; got one "
+                f"class, {classes.tolist()[0]!r}."
+            )
+        return EmbeddedLabels(classes, self.n_components, self._loss_and_options())
 
     def _loss_and_options(self):
         distance = "cosine" if self.loss == "cosine" else self.distance
