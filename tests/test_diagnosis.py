@@ -287,6 +287,15 @@ def test_small_classes_and_imbalance():
     assert "always saying 0 has accuracy 0.970" in findings["imbalance"].sentence
 
 
+def test_classes_that_a_held_out_test_set_does_not_hold():
+    y = np.r_[np.tile([0, 1], 50), np.tile([0, 2], 50)]
+    (small,) = [f for f in diagnose(judged(y, {"a": y}, n_folds=1)) if f.kind == "small classes"]
+    assert small.sentence.startswith(
+        "Classes that training and test data do not both hold: 1 (50), 2 (50). Missing are 1 of them "
+        "from training data and 1 of them from test data. "
+    )
+
+
 def test_duplicates_across_the_folds_are_counted_with_contradicting_labels():
     X = RNG.normal(size=(200, 3))
     y = np.tile([0, 1], 100)

@@ -63,15 +63,18 @@ def _check_small_classes(comparison, occurs, names) -> Iterator[Finding]:
     counts = dict(zip(names, occurs.sum(axis=0).tolist()))
     listed = ", ".join(f"{name} ({counts[name]})" for name in affected[:SHOWN])
     more = f" and {len(affected) - SHOWN} more" if len(affected) > SHOWN else ""
+    few, where = f"with too few samples for {n_folds} folds", " of some fold"
+    if n_folds == 1:
+        few, where = "that training and test data do not both hold", ""
     missing = [
-        f"{len(cases)} of them from {part} data of some fold"
+        f"{len(cases)} of them from {part} data{where}"
         for part, cases in {"training": not_learned, "test": not_tested}.items()
         if cases
     ]
     yield Finding(
         "small classes",
         "warning",
-        f"Classes with too few samples for {n_folds} folds: {listed}{more}. "
+        f"Classes {few}: {listed}{more}. "
         f"Missing are {' and '.join(missing)}. Collect more of them, merge them, or leave them "
         "out.",
         {
