@@ -1,5 +1,6 @@
 """Numbers, designs and verdicts of a comparison: equal to scikit-learn, true to simulations."""
 
+import re
 import warnings
 from html import escape
 
@@ -717,6 +718,21 @@ def test_one_estimator_far_ahead_of_many_beats_them():
 
 def test_one_estimator_or_one_fold_without_an_interval_is_said():
     assert "Only Bayes was judged" in compare({"Bayes": BAYES}, X, Y, cv=2).verdict()
+
+
+def test_the_verdict_names_what_failed():
+    class Broken(ClassifierMixin, BaseEstimator):
+        def fit(self, X, y):
+            raise ArithmeticError("the loss is NaN")
+
+        def predict(self, X):
+            return X[:, 0]
+
+    models = {"Bayes": BAYES, "broken": Broken()}
+    assert compare(models, X, Y, cv=2).verdict().endswith("compare it with. broken failed.")
+    models["dummy"] = DummyClassifier()
+    verdict = compare(models, X, Y, cv=2).verdict()
+    assert re.fullmatch(r"Bayes beats .*\)\. broken failed\.", verdict)
 
 
 def test_the_samples_it_would_take_tell_the_pair_apart():

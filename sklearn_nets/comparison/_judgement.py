@@ -175,8 +175,10 @@ def _more_samples(comparison, row, confidence) -> float:
 
 def verdict(comparison, table: pd.DataFrame, metric: str, confidence: float) -> str:
     """The text of ``Comparison.verdict``, from the table of pairs."""
+    failed = f" {', '.join(map(str, comparison.failures))} failed." if comparison.failures else ""
     if table.empty:
-        return f"Only {comparison.names[0]} was judged: there is nothing to compare it with."
+        only = comparison.names[0]
+        return f"Only {only} was judged: there is nothing to compare it with.{failed}"
     leader = ranking(comparison, metric)[0]
     rows = list(rows_of(table[table["first"] == leader]))
     apart = [row for row in rows if not _is_open(row, 1 - confidence)]
@@ -187,7 +189,7 @@ def verdict(comparison, table: pd.DataFrame, metric: str, confidence: float) -> 
         told.append(_joint_sentence(undecided))
     else:
         told += [_sentence(comparison, row, metric, confidence) for row in undecided]
-    return "; ".join(told) + "."
+    return "; ".join(told) + "." + failed
 
 
 def _is_open(row, alpha: float) -> bool:
