@@ -514,6 +514,8 @@ def test_files_are_written_behind_links_and_never_replace_a_pipe(tmp_path, metho
     assert loop.is_symlink()
     with pytest.raises(OSError, match="is a folder, expected a file to write"):
         write(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no' does not exist. Make it first"):
+        write(tmp_path / "no" / "file")
 
 
 def test_masks_of_several_sizes_are_refused():

@@ -169,8 +169,6 @@ def _writable(text: str) -> Path:
         folder = file_to_write(text).parent
     except OSError as error:
         raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
-    if not folder.is_dir():
-        raise argparse.ArgumentTypeError(f"the folder {str(folder)!r} does not exist")
     try:
         with TemporaryFile(dir=folder):
             pass

@@ -21,12 +21,15 @@ def file_to_write(path: str | Path) -> Path:
     Raises
     ------
     OSError
-        If what is there is no regular file: a folder, a device, a pipe, a circle of links.
+        If what is there is no regular file: a folder, a device, a pipe, a circle of links; if its
+        folder does not exist.
     """
     file = Path(os.path.realpath(path))
     if os.path.lexists(file) and not file.is_file():
         kind = "a folder" if file.is_dir() else "no regular file"
         raise OSError(f"{str(path)!r} is {kind}, expected a file to write.")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"The folder {str(file.parent)!r} does not exist. Make it first.")
     return file
 
 
