@@ -6,24 +6,28 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.pipeline import make_pipeline
 
 from sklearn_nets import (
+    CNNClassifier,
     DetectionDisplay,
+    DetectionNet,
     FeatureExtractor,
     FlattenImages,
     KNeighborsClassifier,
     LinearSVC,
     MLPClassifier,
     SegmentationDisplay,
+    SegmentationNet,
 )
 from sklearn_nets._base.images import VALUES_AT_ONCE, input_statistics, rows_at_once
 from sklearn_nets._base.precision import image_precision
 from sklearn_nets._base.reconstruction import reconstruction_statistics
-from sklearn_nets._utils.images import to_channels_first, to_display
+from sklearn_nets._utils.images import as_images, to_channels_first, to_display
 from sklearn_nets.comparison._diagnosis_data import _thumbnails
 from sklearn_nets.comparison._pictures import check_images, to_rgb
+from sklearn_nets.datasets._image_files import read_image
 from sklearn_nets.inspection import AttentionDisplay
 
 
@@ -35,6 +39,60 @@ def test_layouts_are_views_of_the_same_image():
         assert np.array_equal(np.asarray(out), X)
         assert np.shares_memory(np.asarray(out), np.asarray(given))
     assert to_channels_first(X[:, 0]).shape == (2, 1, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"),
+    [
+        ("P", 3), ("PA", 3), ("CMYK", 3), ("YCbCr", 3), ("HSV", 3), ("RGBa", 3), ("RGBA", 4),
+        ("LA", 1), ("1", 1), ("L", 1),
+    ],
+)  # fmt: skip
+def test_pictures_in_a_list_are_read_as_from_a_folder(mode, channels, tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    rng, through = np.random.default_rng(0), {"PA": "P", "RGBa": "RGBA"}
+    pictures = [
+        Image.fromarray(rng.integers(256, size=(8, 9, 3), dtype=np.uint8)) for _ in range(6)
+    ]
+    pictures = [picture.convert(through.get(mode, mode)).convert(mode) for picture in pictures]
+    images = as_images(pictures)
+    assert all(
+        np.shape(image) == ((8, 9) if channels == 1 else (8, 9, channels)) for image in images
+    )
+    if mode in ("P", "LA", "L"):  # of those that PNG knows
+        pictures[0].save(tmp_path / "a.png")
+        assert_array_equal(images[0], read_image(tmp_path / "a.png", (8, 9), channels == 1, 1))
+    assert FlattenImages().fit(pictures).image_shape_ == (channels, 8, 9)
+    assert CNNClassifier((4,), max_iter=1).fit(pictures, [0, 1] * 3).image_shape_ == (
+        channels,
+        8,
+        9,
+    )
+    masks = [np.asarray(picture.convert("1")) for picture in pictures]
+    net = SegmentationNet((4,), max_iter=1, random_state=0).fit(pictures, masks)
+    assert net.n_channels_in_ == channels
+    several = net.predict([pictures[0], pictures[1].crop((0, 0, 8, 8))])
+    assert_array_equal(several[0], net.predict(pictures[:1])[0])
+
+
+@pytest.mark.parametrize("several", ["objects", "series"])
+def test_objects_and_series_of_images_are_stacked(several):
+    rng, y = np.random.default_rng(0), np.arange(12) % 2
+    images = rng.random((12, 8, 8, 3), dtype=np.float32)
+    held = pd.Series(list(images))
+    held = held if several == "series" else held.to_numpy()
+    boxes = [{"boxes": [[0, 0, 4, 4]], "labels": [0]}] * 12
+    for model, target in (
+        (CNNClassifier((4,), max_iter=1, random_state=0), y),
+        (FlattenImages(), y),
+        (FeatureExtractor(random_state=0), y),
+        (SegmentationNet((4,), max_iter=1, random_state=0), (images[..., 0] > 0.5).astype(int)),
+        (DetectionNet(channels=(4, 4), max_iter=1, random_state=0), boxes),
+    ):
+        answer = "predict" if hasattr(model, "predict") else "transform"
+        ours = getattr(model.fit(held, target), answer)(held)
+        plain = getattr(model.fit(images, target), answer)(images)
+        np.testing.assert_equal(ours, plain)
 
 
 def test_channels_first_wins_where_both_could_be():

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .._utils.images import CHANNELS_LAST_COUNTS
+from .._utils.images import CHANNELS_LAST_COUNTS, as_images
 from .._utils.validation import check_one_size, validate_rows, validate_target
 from .images import check_image_shape, validate_images
 from .parameters import net_class, parameter
@@ -30,6 +30,7 @@ class ImageReadingMixin:
     _predict_batch_size: ClassVar[int] = 256
 
     def _validate_data(self, X, y="no_validation", *, reset):
+        X = as_images(X)
         check_one_size(X, type(self).__name__)
         given = tuple(X.shape if hasattr(X, "shape") else np.asarray(X).shape)
         predicting = isinstance(y, str)

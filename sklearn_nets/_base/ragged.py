@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from .._utils.array_api import is_tensor, to_numpy, to_tensor
+from .._utils.images import as_images
 from .._utils.validation import is_ragged
 from .images import to_channels_first
 
@@ -71,7 +72,7 @@ def _common_dtype(arrays, tensors) -> torch.dtype:
 
 def by_size(predict: Callable, images) -> list:
     """The predictions of images of several sizes, those of one size at a time."""
-    groups = defaultdict(list)
+    images, groups = as_images(images), defaultdict(list)
     for i, image in enumerate(images):
         groups[np.shape(image)].append(i)
     answers = [None] * len(images)

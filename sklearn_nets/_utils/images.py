@@ -6,12 +6,41 @@ import numpy as np
 
 from .array_api import from_array_api, is_tensor
 
+DEEP = ("I", "I;16", "I;16B", "F")  # pillow's modes of gray of more than 8 bits
 CHANNELS_LAST_COUNTS = (1, 3, 4)
 LAYOUTS = (
     "(n, channels, height, width), (n, height, width) for gray images, (n, height, width, "
     "channels) with 1, 3 or 4 channels, or flat rows (n, channels * height * width) with "
     "image_shape=(channels, height, width)"
 )
+
+
+def as_images(X):
+    """A list, tuple, Series or array of objects as a list of images; anything else passes through.
+
+    Pictures of pillow become arrays of 1, 3 or 4 channels, whatever their mode.
+    """
+    if getattr(getattr(X, "dtype", None), "kind", "") == "O" and X.ndim == 1:
+        X = list(X)
+    if not isinstance(X, list | tuple) or not any(hasattr(image, "getbands") for image in X):
+        return X
+    return [_pixels(image) if hasattr(image, "getbands") else image for image in X]
+
+
+def _pixels(picture):
+    if picture.mode not in ("1", "L", "RGB", "RGBA", *DEEP):
+        picture = opaque(picture, gray=picture.mode == "LA")
+    return np.asarray(picture)
+
+
+def opaque(picture, gray: bool):
+    """A picture of pillow in gray or RGB, over white where it is transparent."""
+    from PIL import Image
+
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("L" if gray else "RGB")
 
 
 def to_channels_first(X):

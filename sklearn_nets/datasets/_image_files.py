@@ -13,13 +13,13 @@ import numpy as np
 from joblib import effective_n_jobs
 from tqdm import tqdm
 
+from .._utils.images import DEEP, opaque
 from .._utils.optional import require
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 SMALLEST_SIDE = 4
 STRETCH = 4.0  # a change of the ratio of the sides by more than this makes a picture unrecognizable
 SHOWN = 5  # files named in one message
-DEEP = ("I", "I;16", "I;16B", "F")  # pillow's modes of gray of more than 8 bits
 
 
 def existing_folder(folder) -> Path:
@@ -150,11 +150,7 @@ def read_image(file: Path, shape: tuple[int, int], gray: bool, divisor: int) -> 
         # a large JPEG is decoded at a half, a quarter or an eighth, still twice as large as needed
         image.draft(None, (2 * max(shape), 2 * max(shape)))
         image = ImageOps.exif_transpose(image)
-        image = _eight_bits(image, divisor)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("L" if gray else "RGB")
+        image = opaque(_eight_bits(image, divisor), gray)
         if image.size != shape[::-1]:
             image = image.resize(shape[::-1], Image.Resampling.BILINEAR)  # smooths when shrinking
         return np.asarray(image)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .._base.images import check_n_channels, to_channels_first, validate_images
 from .._base.ragged import as_arrays, by_size, pad_images
+from .._utils.images import as_images
 from .._utils.sklearn_compat import check_is_fitted
 from .._utils.validation import is_ragged
 from ..metrics import mean_average_precision_score
@@ -34,6 +35,7 @@ class DetectorMixin:
 
     def _read_images(self, X, *, reset):
         """Images of one size as an array, and the sizes that they had."""
+        X = as_images(X)
         several = is_ragged(X)
         if several:
             X = as_arrays(X)
@@ -60,6 +62,7 @@ class DetectorMixin:
             holds tensors, but for labels that are strings.
         """
         check_is_fitted(self)
+        X = as_images(X)
         of_a_list = isinstance(X, list | tuple) and len(X) > 0
         return (
             by_size(self._predict_boxes, X) if of_a_list or is_ragged(X) else self._predict_boxes(X)

@@ -20,6 +20,7 @@ from .._base.ragged import as_arrays, by_size, cut_tiles, forward_tiles, naming_
 from .._training.loader import gather_some
 from .._training.run import TrainingRun
 from .._utils.array_api import convert_like, from_array_api, to_numpy
+from .._utils.images import as_images
 from .._utils.sklearn_compat import Interval, StrOptions, fit_context
 from .._utils.validation import is_ragged, validate_weight
 from ..modules.augment import RandomZoom
@@ -233,7 +234,7 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         several, given = is_ragged(X), X
         if several:  # one at a time: padded to the largest they would take its memory
             check_one_mask_each(self, X, y)
-            X, y = map(as_arrays, (X, y))
+            X, y = as_arrays(as_images(X)), as_arrays(y)
             for i, (image, mask) in enumerate(zip(X, y)):
                 with naming_image(i, image):
                     self._validate_data(image[None], to_numpy(mask)[None], reset=reset)
@@ -254,6 +255,7 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         ]
 
     def _validate_data(self, X, y="no_validation", *, reset):
+        X = as_images(X)
         if is_ragged(X):
             return self._validate_lists(X, y, reset=reset)
         X = validate_images(self, X, reset=reset)
@@ -321,7 +323,7 @@ class SegmentationNet(SegmenterMixin, ImageNetMixin, BaseNet):
         size = self.tile_size
         if size is None:
             return super()._forward(X, decode, method, through)
-        X = X if hasattr(X, "ndim") else np.asarray(X)
+        X = X if hasattr(X, "ndim") else np.asarray(as_images(X))
         forward, images = super()._forward, to_channels_first(X)
         if max(images.shape[2:]) <= size:
             return forward(X, decode, method, through)

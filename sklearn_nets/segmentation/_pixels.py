@@ -13,6 +13,7 @@ from .._base.images import check_n_channels, stack_tensors, validate_images
 from .._base.masks import check_one_mask_each, mask_classes, validate_masks
 from .._base.ragged import as_arrays, by_size, naming_image
 from .._utils.array_api import convert_like, to_numpy
+from .._utils.images import as_images
 from .._utils.sklearn_compat import HasMethods, Interval, check_is_fitted, fit_context
 from .._utils.validation import is_ragged, validate_weight
 from ._base import SegmenterMixin
@@ -163,7 +164,7 @@ class PixelClassifier(SegmenterMixin, MetaEstimatorMixin, BaseEstimator):
         return convert_like(np.stack(masks), like=X)
 
     def _images(self, X, *, reset):
-        X = np.asarray(to_numpy(validate_images(self, to_numpy(X), reset=reset)))
+        X = np.asarray(to_numpy(validate_images(self, to_numpy(as_images(X)), reset=reset)))
         check_n_channels(self, X, reset=reset)
         return X
 

@@ -17,6 +17,7 @@ from sklearn.base import (
 
 from .._base.images import check_image_shape, validate_images
 from .._utils.array_api import is_tensor
+from .._utils.images import as_images
 from .._utils.sklearn_compat import HasMethods, check_is_fitted, fit_context
 from .._utils.validation import check_one_size, validate_rows
 from ._classification import CNNClassifier
@@ -87,6 +88,7 @@ class FlattenImages(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return self.n_features_in_
 
     def _images(self, X, *, reset):
+        X = as_images(X)
         check_one_size(X, type(self).__name__)
         ndim = X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
         read = validate_images if ndim > 2 else validate_rows
@@ -180,6 +182,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         -------
         self : object
         """
+        X = as_images(X)
         check_one_size(X, type(self).__name__)
         if not (is_tensor(X) or issparse(X) or hasattr(X, "iloc")):
             X = np.asarray(X)
