@@ -20,6 +20,7 @@ import sklearn_nets
 from sklearn_nets import (
     Autoencoder,
     CNNClassifier,
+    FlattenImages,
     MLPClassifier,
     MLPRegressor,
     PixelClassifier,
@@ -133,6 +134,32 @@ def test_frames_of_categories():
     frame = pd.DataFrame({"a": [1, 2, 1, 2] * 5, "b": [2, 1, 1, 2] * 5}).astype("category")
     model = MLPClassifier(3, **TINY).fit(frame, frame.a.to_numpy())
     assert model.predict(frame).shape == (20,)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_single_image_is_told_from_several(channels):
+    images = np.stack([IMAGES[:, :, :7]] * channels, axis=1)
+    model = cnn().fit(images, Y)
+    last = images.transpose(0, 2, 3, 1)
+    singles = [last[0]] + ([images[0, 0]] if channels == 1 else [images[0]])
+    for one in singles:
+        with pytest.raises(ValueError, match=r"got a single one, of shape.*Pass X\[None\]"):
+            model.predict(one)
+    for one in (images[:1], last[:1], *([images[0]] if channels == 1 else [])):
+        assert model.predict(one).shape == (1,)
+    cnn(image_shape=(1, 1, 64)).fit(X, Y).predict(X[:1])
+
+
+@pytest.mark.parametrize("make", [cnn, segmenter, FlattenImages])
+def test_other_channels_than_in_fit_are_to_be_converted(make):
+    color = np.stack([IMAGES] * 3, axis=3)
+    model = make().fit(color, MASKS if make is segmenter else Y)
+    answer = getattr(model, "transform", getattr(model, "predict", None))
+    for other in (IMAGES, color[..., [0, 1, 2, 0]]):
+        with pytest.raises(ValueError, match=r"was fitted on.*Convert.*PIL\.Image\.Image\.convert"):
+            answer(other)
+    with pytest.raises(ValueError, match=r"Resize or crop|X\[None\]"):
+        answer(color[:, :4] if make is not segmenter else color[0])
 
 
 def test_times_are_numbers():

@@ -34,6 +34,11 @@ class ImageReadingMixin:
         check_one_size(X, type(self).__name__)
         given = tuple(X.shape if hasattr(X, "shape") else np.asarray(X).shape)
         predicting = isinstance(y, str)
+        if not reset and _is_single(given, self.image_shape_):
+            raise ValueError(
+                f"{type(self).__name__} takes an array of images, got a single one, of shape "
+                f"{given}. Pass X[None]."
+            )
         if len(given) > 2:
             X = validate_images(self, X, reset=reset)
             if not predicting:
@@ -83,6 +88,15 @@ class ImageReadingMixin:
 
     def _is_tabular(self):
         return self.image_shape_[:2] == (1, 1) and self.image_shape is None
+
+
+def _is_single(given, image_shape) -> bool:
+    """Whether an array of this shape is one image like those of `fit`, and cannot be several."""
+    channels, height, width = image_shape
+    layouts = [image_shape, (height, width, channels)]
+    if channels == 1:  # (1, height, width) is an array of one image, (1, n_features) of one row
+        layouts = [(height, width), (height, width, 1)] if height > 1 else []
+    return given in layouts
 
 
 def _warn_of_square_rows(n_features):

@@ -48,7 +48,7 @@ def check_n_channels(estimator, X, *, reset) -> None:
         raise ValueError(
             f"{type(estimator).__name__} was fitted on images of {estimator.n_channels_in_} "
             f"channel(s), got {X.shape[1]} (shape {tuple(X.shape)} read as n, channels, height, "
-            "width)."
+            "width). Convert them, as PIL.Image.Image.convert does; a single image is X[None]."
         )
 
 
@@ -58,9 +58,12 @@ def check_image_shape(estimator, X, *, reset) -> None:
     if reset:
         estimator.image_shape_, estimator.n_features_in_ = shape, math.prod(shape)
     elif shape != estimator.image_shape_:
+        advice = "Resize or crop them first"
+        if shape[1:] == estimator.image_shape_[1:]:
+            advice = "Convert their channels, as PIL.Image.Image.convert does"
         raise ValueError(
             f"{type(estimator).__name__} was fitted on images of (channels, height, width) = "
-            f"{estimator.image_shape_}, got {shape}. Resize or crop them first."
+            f"{estimator.image_shape_}, got {shape}. {advice}."
         )
 
 
