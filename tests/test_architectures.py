@@ -8,6 +8,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -424,6 +425,12 @@ def test_features_as_a_frame():
     frame = extractor.set_output(transform="pandas").fit_transform(X)
     assert_array_equal(frame, features)
     assert frame.columns.tolist() == extractor.get_feature_names_out().tolist()
+
+
+def test_features_of_a_frozen_net_are_those_it_learned():
+    net = CNNClassifier((4,), **FAST).fit(X, Y)
+    frozen = FeatureExtractor(FrozenEstimator(net)).fit(X[:9], Y[:9])
+    assert_array_equal(frozen.transform(X), net.features(X))
 
 
 def test_features_before_neighbors():

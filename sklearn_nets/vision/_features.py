@@ -110,7 +110,8 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     ----------
     net : str, callable or estimator, default="small"
         An architecture, as in `CNNClassifier`, which is not trained; or an estimator with a method
-        `features` (`CNNClassifier`, `ViTRegressor`, ...), of which a clone is fitted.
+        `features` (`CNNClassifier`, `ViTRegressor`, ...), of which a clone is fitted, also where it
+        is fitted already: ``sklearn.frozen.FrozenEstimator(net)`` keeps what it learned.
     pretrained : bool, str or path, default=False
         Weights of the architecture, as in `CNNClassifier`. Without them its features are random.
     image_shape : tuple (channels, height, width) or None, default=None
