@@ -1,5 +1,6 @@
 """Architectures by name: timm's, torchvision's, one's own; weights from files; frozen backbones."""
 
+import copy
 import pickle
 import sys
 
@@ -145,6 +146,19 @@ def test_a_net_handed_out_twice_does_not_carry_what_it_learned(estimator, made, 
     first, second = (estimator.fit(X, y).predict(X) for _ in range(2))
     assert all(torch.equal(w, before[name]) for name, w in made.state_dict().items())
     assert_array_equal(first, second)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+def test_a_net_that_cannot_be_copied_is_taken_as_it_is():
+    """Weights that are computed, as the old `weight_norm` does, bear no deepcopy."""
+
+    def build(image_shape, n_outputs):
+        layer = nn.utils.weight_norm(nn.Linear(int(np.prod(image_shape)), n_outputs))
+        return nn.Sequential(nn.Flatten(), layer)
+
+    with pytest.raises(RuntimeError, match="deepcopy"):
+        copy.deepcopy(build((1, 2, 2), 3))
+    assert CNNClassifier(architecture=build, **FAST).fit(X, Y).predict(X).shape == Y.shape
 
 
 class Plain(nn.Module):

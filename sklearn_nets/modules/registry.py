@@ -99,7 +99,10 @@ def call_builder(architecture, what: str, shape, n_outputs: int):
             f"architecture={architecture!r} failed when it was called with {shape}, {n_outputs}: "
             f"{error}. Expected is {expected}, such as lambda {what}, n_outputs: ..."
         ) from error
-    return copy.deepcopy(module)
+    try:
+        return copy.deepcopy(module)
+    except RuntimeError:  # of weights that are computed, as by the old `weight_norm`
+        return module
 
 
 class TimmBackbone(Backbone):
