@@ -142,6 +142,12 @@ def test_a_damaged_file_is_refused_wherever_the_damage_is(results, tmp_path):
         except ValueError as error:
             refused += "no file that Comparison.save() wrote, or damaged" in str(error)
     assert refused > 0.8 * len(whole) / 41  # some bytes of a zip, such as dates, mean nothing
+    path.write_bytes(whole)
+    with zipfile.ZipFile(path) as full, zipfile.ZipFile(tmp_path / "less.zip", "w") as less:
+        for name in full.namelist()[:-1]:
+            less.writestr(name, full.read(name))
+    with pytest.raises(ValueError, match="or damaged: it lacks"):
+        Comparison.load(tmp_path / "less.zip")
     for n_bytes in range(0, len(whole), 997):
         path.write_bytes(whole[:n_bytes])
         with pytest.raises(ValueError, match="or damaged"):

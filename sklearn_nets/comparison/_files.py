@@ -61,6 +61,7 @@ def write_archive(path: Path, contents: dict, arrays: dict[str, np.ndarray]) -> 
     """
     buffer = io.BytesIO()
     with ZipFile(buffer, "w", ZIP_DEFLATED) as archive:
+        contents = contents | {"arrays": list(arrays)}  # a damaged zip may have lost entries
         archive.writestr(CONTENTS, json.dumps(contents, default=_plain))
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w") as file:
@@ -109,6 +110,9 @@ def read_archive(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
                     with archive.open(name) as file:
                         array = np.lib.format.read_array(file, allow_pickle=False)
                     arrays[name.removesuffix(".npy")] = array
+        missing = set(contents.get("arrays", arrays)) - set(arrays)  # older files name none
+        if missing:
+            raise ValueError(f"it lacks {sorted(missing)[:3]}")
     except Exception as error:  # zipfile, zlib and numpy raise many types for damaged bytes
         raise ValueError(
             f"{path} is no file that Comparison.save() wrote, or damaged: {error}"
