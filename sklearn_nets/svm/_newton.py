@@ -14,7 +14,7 @@ from .._utils.device import blas_threads
 
 # Multiplications for one Hessian below which numpy computes with one thread: beside a busy process
 # two that wait for each other after every product made small fits a hundred times as slow.
-SINGLE_THREAD_MULTIPLICATIONS = 2**26
+SINGLE_THREAD_MULTIPLICATIONS = 2**24
 MEMORY = 2**27  # float64 values that the classes solved together may keep: 1 GiB
 ROUNDING = 1e-15  # of a matrix, relative to its diagonal
 TOO_WIDE = 1e16  # a value over the geometric mean of its feature, in size
