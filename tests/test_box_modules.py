@@ -8,7 +8,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from sklearn_nets import RandomFlipShift, RandomZoom
 from sklearn_nets.modules.box_loss import MIN_BUMP, SPREAD, DenseBoxLoss
-from sklearn_nets.modules.boxes import NO_OBJECT, is_boxes, paired_iou
+from sklearn_nets.modules.boxes import NO_OBJECT, is_boxes, paired_generalized_iou
 from sklearn_nets.modules.detector import decode_points, point_boxes
 
 STRIDE = 4
@@ -26,7 +26,7 @@ def draw_targets(n=3, k=5, size=64, n_classes=2, seed=0):
 def test_generalized_iou_is_torchvisions():
     a, b = draw_targets(seed=0)[..., :4], draw_targets(seed=1)[..., :4]
     expected = generalized_box_iou_loss(a.reshape(-1, 4), b.reshape(-1, 4))
-    assert_allclose(1 - paired_iou(a, b).reshape(-1), expected, rtol=1e-6)
+    assert_allclose(1 - paired_generalized_iou(a, b).reshape(-1), expected, rtol=1e-6)
 
 
 def loop_loss(z, y, weight, class_weight):

@@ -12,7 +12,7 @@ from .._training.loader import gather_some
 from .._utils.array_api import convert_like, decode_labels, is_tensor, to_numpy
 from .._utils.validation import check_target_given
 from ..metrics._boxes import frame_to_boxes, mean_average_precision_score
-from ..modules.box_loss import DenseBoxLoss, OwnLoss
+from ..modules.box_loss import DenseBoxLoss, ModuleLoss
 from ..modules.boxes import NO_OBJECT
 from ..modules.detector import decode_points
 from .images import to_channels_first
@@ -240,7 +240,7 @@ class Detection(Task):
 
     def make_loss(self):
         if self.stride is None:
-            return OwnLoss()
+            return ModuleLoss()
         weight = self.class_weight
         return DenseBoxLoss(self.stride, None if weight is None else torch.from_numpy(weight))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ._judgement import default_rope
+from ._judgment import default_rope
 from ._ranks import Friedman, bayesian_signed_rank, friedman_test, nemenyi_critical_difference
 from ._statistics import holm
 from ._tables import label, p_value

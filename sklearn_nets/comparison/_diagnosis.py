@@ -11,7 +11,7 @@ from scipy import stats
 
 from ._diagnosis_data import check_data, check_labels
 from ._findings import Finding, baselines
-from ._judgement import difference, interval, rounded, rows_of, test_train_ratio
+from ._judgment import difference, interval, rounded, rows_of, test_train_ratio
 from ._metrics import Answer, Evidence
 from ._statistics import are_equal, corrected_t_interval, normal_difference
 from ._tables import label

@@ -14,7 +14,7 @@ import pandas as pd
 from .._utils.optional import require
 from ._files import replace_file
 from ._findings import baselines
-from ._judgement import SHARED_MODELS
+from ._judgment import SHARED_MODELS
 from ._pictures import check_images
 from ._plots import figures
 from ._tables import describe, digits, interval, label, n_bytes, p_value, score, seconds, size

@@ -16,7 +16,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, precision_recall_curve
 
 from .._utils.optional import require
 from ._findings import baselines
-from ._judgement import ranking
+from ._judgment import ranking
 from ._tables import describe, digits, label, score
 
 INK = "#16181d"

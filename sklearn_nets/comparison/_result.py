@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from . import _judgement, _learning_curve
+from . import _judgment, _learning_curve
 from ._diagnosis import Finding, diagnose
 from ._display import DisplayMixin
 from ._metrics import Answer, Evidence
@@ -214,7 +214,7 @@ class Comparison(DisplayMixin):
         metric = self._metric(metric)
         key = ("interval", name, metric, confidence)
         if key not in self._kept:
-            self._kept[key] = _judgement.interval(self, name, metric, confidence)
+            self._kept[key] = _judgment.interval(self, name, metric, confidence)
         return self._kept[key]
 
     def frame(self, layout: str = "wide", *, confidence: float = 0.95) -> pd.DataFrame:
@@ -375,7 +375,7 @@ class Comparison(DisplayMixin):
         metric = self._metric(metric)
         key = ("pairs", metric, rope, confidence)
         if key not in self._kept:
-            self._kept[key] = _judgement.pairs(self, metric, rope, confidence)
+            self._kept[key] = _judgment.pairs(self, metric, rope, confidence)
         return self._kept[key].copy()
 
     def verdict(
@@ -395,7 +395,7 @@ class Comparison(DisplayMixin):
         """
         metric = self._metric(metric)
         table = self.pairs(metric, rope=rope, confidence=confidence)
-        return _judgement.verdict(self, table, metric, confidence)
+        return _judgment.verdict(self, table, metric, confidence)
 
     @cached_property
     def best_estimator_(self):
@@ -409,9 +409,9 @@ class Comparison(DisplayMixin):
         if self.estimators is None or self.X is None:
             raise AttributeError(
                 "best_estimator_ needs the estimators and samples, which are not stored: fit "
-                f"{_judgement.ranking(self, self.problem.main_metric)[0]!r} yourself."
+                f"{_judgment.ranking(self, self.problem.main_metric)[0]!r} yourself."
             )
-        best = _judgement.ranking(self, self.problem.main_metric)[0]
+        best = _judgment.ranking(self, self.problem.main_metric)[0]
         return clone(self.estimators[best]).fit(self.X, self.y)
 
     def learning_curve(self, train_sizes=(0.1, 0.25, 0.5, 1.0)) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from .boxes import paired_iou
+from .boxes import paired_generalized_iou
 from .detector import point_boxes
 from .losses import Loss
 
@@ -102,10 +102,10 @@ class DenseBoxLoss(Loss):
         share = height * (factor / total.clamp(min=1e-6)).gather(1, owner)
         target = boxes.gather(1, owner[..., None].expand(-1, -1, 4)) / self.stride
         predicted = point_boxes(z[:, -4:], 1)
-        return ((1 - paired_iou(predicted, target)) * share).sum(1)
+        return ((1 - paired_generalized_iou(predicted, target)) * share).sum(1)
 
 
-class OwnLoss(Loss):
+class ModuleLoss(Loss):
     """The mean of losses that the module itself has computed, shape (n,), in training.
 
     In evaluation its outputs are boxes, shape (n, n_boxes, 6), of which the loss is not known: NaN.

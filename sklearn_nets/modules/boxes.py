@@ -58,7 +58,7 @@ def move_boxes(y, theta, height: int, width: int):
     return torch.stack([x0, y0, x1, y1, torch.where(visible, y[..., 4], NO_OBJECT)], dim=2)
 
 
-def paired_iou(a, b):
+def paired_generalized_iou(a, b):
     """Generalized IoU of boxes in pairs, shape (...), of boxes of shape (..., 4).
 
     The share of the union that both cover, less the share of the smallest enclosing box that
