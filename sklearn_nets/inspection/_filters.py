@@ -16,8 +16,8 @@ class FilterDisplay:
     """The filters of the first layer, as images.
 
     The first layer of a `CNNClassifier` by default is a fixed whitening: its filters are the
-    principal components of the patches of the training images, and their negatives. Filters that
-    were learned has ``architecture="lenet"``, say.
+    principal components of the patches of the training images, and their negatives. The filters of
+    ``architecture="lenet"``, for example, are learned.
 
     Parameters
     ----------
