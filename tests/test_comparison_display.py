@@ -124,9 +124,12 @@ def test_a_file_of_another_kind_is_refused(results, tmp_path):
         Comparison.load(path)
     results["labels"].save(path)
     with zipfile.ZipFile(path) as archive:
-        contents = json.loads(archive.read("contents.json"))
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    contents = json.loads(entries["contents.json"])
+    entries["contents.json"] = json.dumps(contents | {"version": 99})
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("contents.json", json.dumps(contents | {"version": 99}))
+        for name, data in entries.items():
+            archive.writestr(name, data)
     with pytest.raises(ValueError, match="update sklearn_nets"):
         Comparison.load(path)
 
