@@ -188,7 +188,7 @@ def test_no_warning_is_lost_to_the_thread_that_takes_results():
     models = {str(alpha): MLPClassifier(**BASE, alpha=alpha) for alpha in (0.1, 0.2, 0.3)}
 
     def counts():
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(record=True):
             warnings.simplefilter("always")
             return told()
 
