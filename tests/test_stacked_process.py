@@ -20,7 +20,7 @@ from skorch.callbacks import Callback
 from test_stacked_safety import BASE, SECONDS, X, Y, heard_interrupts, in_time, scores  # noqa: F401
 
 from sklearn_nets import MLPClassifier, compare, stacked
-from sklearn_nets._training import rendezvous
+from sklearn_nets._training.process_state import ProcessState
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -278,6 +278,6 @@ def test_no_thread_is_left_to_train_in(n_threads, monkeypatch):
 def test_state_of_the_process_compares_as_scikit_learn_builds_filters():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="some")
-        one = rendezvous.ProcessState()
+        one = ProcessState()
         warnings.filters = [*warnings.filters, warnings.filters[-1]]
-        assert rendezvous.ProcessState() == one
+        assert ProcessState() == one

@@ -32,7 +32,7 @@ from ..modules.mirroring import mirroring_keeps_targets
 from ..modules.registry import build_architecture
 from ..modules.views import average_over_views
 from .image_reading import ImageReadingMixin
-from .images import brightness, input_statistics
+from .images import brightness, input_statistics, white_of
 from .parameters import NOT_NEGATIVE, POSITIVE, POSITIVE_INT, net_class, parameter
 
 INIT_IMAGES = 2048  # at most, for weights that come from the data
@@ -315,22 +315,6 @@ class ImageNetMixin(ImageTrainingMixin, ABC):
         if self.test_time_augment and (views["hflip"] or any(views["shift"])):
             through = partial(average_over_views, through or self.net_.module_, **views)
         return super()._forward_batches(data, through)
-
-
-def white_of(X) -> float:
-    """The value of white in images: 1, 255, or 65535 where integers are above 255."""
-    if X.dtype == torch.uint8:
-        return 255.0
-    if X.is_floating_point():  # up to 1 or, where any is above, as bytes
-        return 1.0 if float(X.amax()) <= 1 else 255.0
-    # as float32: torch knows no maximum of unsigned integers of 16 bits
-    largest = max(float(images.float().amax()) for images in X.split(64))
-    if largest > 65535:
-        raise ValueError(
-            f"Pretrained nets read integer pixels up to 255, or up to 65535, got {largest:.0f}. "
-            "Divide X by its value of white."
-        )
-    return 255.0 if largest <= 255 else 65535.0
 
 
 @torch.no_grad()

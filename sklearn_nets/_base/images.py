@@ -81,6 +81,22 @@ def brightness(X) -> tuple[float, float, float]:
     return float(some.amin()), float(some.amax()), float(mean + deviation)
 
 
+def white_of(X) -> float:
+    """The value of white in images: 1, 255, or 65535 where integers are above 255."""
+    if X.dtype == torch.uint8:
+        return 255.0
+    if X.is_floating_point():  # up to 1 or, where any is above, as bytes
+        return 1.0 if float(X.amax()) <= 1 else 255.0
+    # as float32: torch knows no maximum of unsigned integers of 16 bits
+    largest = max(float(images.float().amax()) for images in X.split(64))
+    if largest > 65535:
+        raise ValueError(
+            f"Pretrained nets read integer pixels up to 255, or up to 65535, got {largest:.0f}. "
+            "Divide X by its value of white."
+        )
+    return 255.0 if largest <= 255 else 65535.0
+
+
 def input_statistics(X, weight=None):
     """Weighted mean and standard deviation of every channel, in memory that does not grow with X.
 
